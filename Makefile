@@ -1,0 +1,208 @@
+# EPUFS. `make help` lists the targets. Your own settings go into config.mak (not in git), such as
+# DEVELOPER=1 (warnings are errors) or CC=clang.
+-include config.mak
+
+VERSION   := 0.1.0
+SOVERSION := 0
+
+CC        ?= cc
+PYTHON    ?= /usr/bin/python3
+SUDO      ?= $(if $(filter 0,$(shell id -u)),,sudo)
+CFLAGS    ?= -O2 -g
+PREFIX    ?= /usr/local
+LIBDIR    ?= $(PREFIX)/lib
+COMMA     := ,
+B         ?= build$(if $(SANITIZE),-$(firstword $(subst $(COMMA), ,$(SANITIZE))))
+Q         := $(if $(V),,@)
+say        = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wwrite-strings -Wpointer-arith \
+        -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough \
+        $(if $(DEVELOPER),-Werror)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FORTIFY_SOURCE=$(if $(SANITIZE),0,2) -DEPUFS_VERSION='"$(VERSION)"' \
+             -I. -Iinclude -MMD -MP -fPIC -fvisibility=hidden -fstack-protector-strong -pthread \
+             -fno-omit-frame-pointer $(WARN) $(CFLAGS) \
+             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+ALL_LDFLAGS = -pthread $(LDFLAGS) -Wl,-z,relro,-z,now \
+              $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+
+# What each room links with. Only these rooms may use these libraries (see tests/layering).
+STORE_LIBS   := -lcurl -lcrypto -lexpat
+EPUFS_LIBS   := -ljansson -lcrypto
+SERVICE_LIBS := -lmicrohttpd -ljansson
+JANITOR_LIBS := -lrdkafka -lhiredis
+
+src         = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c)))
+obj         = $(patsubst %.c,$(B)/obj/%.o,$(1))
+BASE_OBJ    := $(call obj,$(call src,base))
+STORE_OBJ   := $(call obj,$(call src,libstore libstore/s3 libstore/file))
+EPUFS_OBJ   := $(call obj,$(call src,epufs))
+SERVICE_OBJ := $(call obj,$(call src,service))
+LIBS        := $(B)/service.a $(B)/epufs.a $(B)/store.a $(B)/base.a
+ALL_LIBS    := $(SERVICE_LIBS) $(EPUFS_LIBS) $(STORE_LIBS)
+PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor
+DEV_TOOLS   := $(B)/bin/devbroker
+# A program's modules without its main.c: unit tests link them.
+JANITOR_MODULES := $(call obj,$(filter-out janitor/main.c,$(call src,janitor)))
+READER_MODULES  := $(call obj,$(filter-out reader/main.c,$(call src,reader)))
+WRITER_MODULES  := $(call obj,$(filter-out writer/main.c,$(call src,writer)))
+UNIT        := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+HEADERS     := $(wildcard include/store/*.h base/*.h libstore/*.h libstore/*/*.h epufs/*.h \
+                 service/*.h reader/*.h writer/*.h janitor/*.h tests/unit/*.h)
+SOURCES     := $(wildcard base/*.c libstore/*.c libstore/*/*.c epufs/*.c service/*.c reader/*.c \
+                 writer/*.c janitor/*.c tests/unit/*.c tests/tools/*.c bench/*.c)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+
+all: programs lib ## Build the programs and libstore
+programs: $(PROGRAMS)
+lib: $(B)/libstore.a $(B)/libstore.so.$(SOVERSION)
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+define archive
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+endef
+$(B)/base.a: $(BASE_OBJ) ; $(archive)
+$(B)/store.a: $(STORE_OBJ) ; $(archive)
+$(B)/epufs.a: $(EPUFS_OBJ) ; $(archive)
+$(B)/service.a: $(SERVICE_OBJ) ; $(archive)
+
+# libstore for others: only store_* is visible, in the archive too.
+$(B)/libstore.a: $(STORE_OBJ) $(BASE_OBJ)
+	$(call say,AR,$@)
+	$(Q)ld -r -o $(B)/libstore-all.o $^ && \
+	    objcopy --localize-hidden $(B)/libstore-all.o && \
+	    rm -f $@ && ar rcs $@ $(B)/libstore-all.o
+$(B)/libstore.so.$(SOVERSION): $(STORE_OBJ) $(BASE_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libstore.so.$(SOVERSION) -Wl,--as-needed \
+	    -o $@ $^ $(STORE_LIBS)
+
+define link
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS)
+endef
+$(B)/bin/epufs-reader: $(B)/obj/reader/main.o $(READER_MODULES) $(LIBS) ; $(link)
+$(B)/bin/epufs-writer: $(B)/obj/writer/main.o $(WRITER_MODULES) $(LIBS) ; $(link)
+$(B)/bin/epufs-janitor: $(B)/obj/janitor/main.o $(JANITOR_MODULES) $(LIBS) ; $(link) $(JANITOR_LIBS)
+$(B)/bin/devbroker: $(B)/obj/tests/tools/devbroker.o ; $(link) -lrdkafka
+$(B)/bench/%: $(B)/obj/bench/%.o $(LIBS) ; $(link)
+
+tools: $(DEV_TOOLS) ## Build the development broker
+
+# ---- Tests ----
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(JANITOR_MODULES) $(READER_MODULES) $(WRITER_MODULES) $(LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) $(JANITOR_LIBS) -lcmocka
+unit: $(UNIT) ## Build and run the unit tests; T=name for one
+	$(Q)for t in $(if $(T),$(B)/unit/test_$(T),$(UNIT)); do $$t || exit 1; done
+
+# All the rest needs servers; tests/run starts them. `make test` is the whole: it installs what is
+# missing on a fresh Debian 12, builds, and runs everything.
+test-deps:
+	$(Q)deploy/install-deps build demo test s3 kafka
+test: ## Install what is missing, build, run all tests (SANITIZE=address,undefined too)
+	$(Q)$(MAKE) --no-print-directory test-deps
+	$(Q)$(MAKE) --no-print-directory -j2 programs tools lib unit-programs
+	$(Q)$(PYTHON) tests/run $(B)
+check: ## Run the unit tests only; T="name name" for some; no network, no root
+	$(Q)$(MAKE) --no-print-directory $(if $(T),$(patsubst %,$(B)/unit/test_%,$(T)),unit-programs)
+	$(Q)$(PYTHON) tests/run $(B) --unit $(T)
+unit-programs: $(UNIT)
+
+# ---- The stack for people: docs/devstack.md ----
+# STORE=s3 takes Ceph RGW and Apache Kafka. Where Kafka's packages cannot be had, devstack says what
+# takes its place. TRUSTED_KEYS, READER_OPTS, WRITER_OPTS and JANITOR_OPTS reach it by environment.
+STACK = EPUFS_BIN=$(abspath $(B))/bin PYTHONPATH=tests $(PYTHON)
+stack-deps:
+	$(Q)deploy/install-deps build demo $(if $(filter s3,$(STORE)),s3)
+	$(if $(filter s3,$(STORE)),$(if $(filter mock,$(EPUFS_BROKER)),,-$(Q)deploy/install-deps kafka))
+	$(Q)$(MAKE) $(if $(V),,-s) --no-print-directory -j2 programs tools
+demo: stack-deps ## Play the main job on real input and check it; STORE=s3
+	$(Q)$(STACK) -m demo $(if $(STORE),--store $(STORE))
+run: stack-deps ## Start the stack and leave it up; STORE=s3, TRUSTED_KEYS=dir, READER_OPTS= …
+	$(Q)$(STACK) -m devstack up $(if $(STORE),--store $(STORE))
+stop: ## Stop what `make run` started
+	$(Q)$(STACK) -m devstack down
+deps: ## Install what building, make demo and make run need
+	$(Q)deploy/install-deps build demo
+fixtures: ## Make the PostgreSQL files of tests/fixtures anew
+	$(Q)deploy/make-fixtures
+
+# ---- Bench: docs/bench.md ----
+# In a folder of its own, so that it never measures a debug or sanitizer build. QUICK=1 is a trial,
+# BENCH=reader or BENCH=deletion one half, BENCH_OBJECTS=N what the janitor removes.
+bench: ## Measure against nginx and the store's own ceiling, as ratios; QUICK=1
+	$(Q)deploy/install-deps build demo s3 bench
+	$(Q)$(MAKE) -s --no-print-directory -j2 B=$(B)-bench CFLAGS='-O2 -g' SANITIZE= \
+	    programs tools $(B)-bench/bench/objects
+	$(Q)EPUFS_BIN=$(abspath $(B)-bench)/bin PYTHONPATH=tests:. $(PYTHON) -m bench \
+	    --objects-program $(abspath $(B)-bench)/bench/objects $(if $(QUICK),--quick) \
+	    $(if $(BENCH),--only $(BENCH)) $(if $(BENCH_OBJECTS),--objects $(BENCH_OBJECTS))
+
+# ---- The manual's tables ----
+docs: programs ## Write docs/config.md anew from the programs' option tables
+	$(Q)docs/make-config $(B)/bin > $(B)/config.md
+	$(Q)cmp -s $(B)/config.md docs/config.md || cp $(B)/config.md docs/config.md
+docs-check: programs ## Check that docs/config.md is current
+	$(Q)docs/make-config $(B)/bin | diff -u docs/config.md - || \
+	    { echo "docs/config.md is not current: make docs"; exit 1; }
+
+# ---- Installing ----
+install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/store
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 include/store/*.h $(DESTDIR)$(PREFIX)/include/store
+	install -m 644 $(B)/libstore.a $(DESTDIR)$(LIBDIR)
+	install -m 755 $(B)/libstore.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)
+	ln -sf libstore.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libstore.so
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
+	    libstore/libstore.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libstore.pc
+
+.PHONY: all programs lib tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check install help clean hdr-check \
+        stack-deps demo run stop deps fixtures bench docs docs-check
+help: ## Show this
+	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+
+# ---- Lint ----
+# The analyzer takes a second or two a file; a file is looked at again when it or a header changed.
+LINT_C       := $(filter-out tests/unit/%,$(SOURCES))
+LINT_SCRIPTS := $(shell grep -lE '^\#!.*sh$$' .ci/* deploy/* deploy/*/* docs/* tests/* 2>/dev/null)
+TIDY_FLAGS   := -std=c11 -D_GNU_SOURCE -DEPUFS_VERSION='"$(VERSION)"' -I. -Iinclude
+lint: ## Check format, layering, headers, scripts, docs/config.md, and what clang-tidy finds
+	$(Q)deploy/install-deps build test lint
+	$(Q)$(MAKE) --no-print-directory -j2 format-check layering shell-check hdr-check tidy docs-check
+tidy: $(patsubst %.c,$(B)/lint/%.tidy,$(LINT_C))
+$(B)/lint/%.tidy: %.c $(HEADERS) .clang-tidy tests/lint/analyzer.h
+	@mkdir -p $(@D)
+	$(call say,TIDY,$<)
+	$(Q)clang-tidy --quiet $< -- $(TIDY_FLAGS) \
+	    $(if $(filter libstore/error.c,$<),,-include tests/lint/analyzer.h) 2>$@.log || { cat $@.log; exit 1; }
+	@touch $@
+format: ## Bring the C files into form
+	$(Q)clang-format -i $(SOURCES) $(HEADERS)
+format-check:
+	$(Q)clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
+layering: ## Check who includes whom
+	$(Q)$(PYTHON) tests/lint/layering
+shell-check:
+	$(Q)shellcheck $(LINT_SCRIPTS)
+hdr-check: ## Check that every header compiles alone
+	$(Q)for h in $(HEADERS); do \
+	    echo "#include \"$$h\"" | $(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Wno-unused-macros -x c -fsyntax-only - \
+	        || { echo "$$h does not compile alone"; exit 1; }; done
+
+clean: ## Remove what was built
+	$(Q)rm -rf build build-*
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,262 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+static atomic_int min_level = LOG_INFO;
+static enum log_format line_format = LOG_TEXT;
+static const char *program_name;
+
+static const char *const json_levels[] = {"debug", "info", "warn", "error"};
+static const char *const text_levels[] = {"DEBUG", "INFO", "WARN", "ERROR"};
+
+void log_setup(enum log_level level, enum log_format format, const char *program)
+{
+    log_set_level(level);
+    line_format = format;
+    program_name = program;
+}
+
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&min_level, (int)level, memory_order_relaxed);
+}
+
+bool log_on(enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&min_level, memory_order_relaxed);
+}
+
+/* ---- A line of limited length ---- */
+
+/* Kept free while fields are written: closing quote, cut mark, bracket and line feed fit in. */
+enum { TAIL_BYTES = 32 };
+
+struct line {
+    size_t len;
+    bool cut; /* something did not fit; nothing more is added but the end */
+    char text[LOG_MAX_LINE];
+};
+
+/* Adds all n bytes or none, so that an escape is never torn. */
+static void add(struct line *l, const char *s, size_t n)
+{
+    if (l->cut || n > LOG_MAX_LINE - TAIL_BYTES - l->len) {
+        l->cut = true;
+        return;
+    }
+    memcpy(l->text + l->len, s, n);
+    l->len += n;
+}
+
+static void add_str(struct line *l, const char *s)
+{
+    add(l, s, strlen(s));
+}
+
+static STORE_PRINTF_LIKE(2, 3) void add_fmt(struct line *l, const char *fmt, ...)
+{
+    char text[64];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    add_str(l, text);
+}
+
+/* The end of a line has its room reserved. */
+static void add_end(struct line *l, const char *s)
+{
+    size_t n = strlen(s);
+    memcpy(l->text + l->len, s, n);
+    l->len += n;
+}
+
+/* ---- Escaping ---- */
+
+/* The length of the well-formed UTF-8 sequence at s (RFC 3629), or 0. *code is its character. The
+ * NUL at the string's end is no continuation byte, so nothing behind it is read. */
+static size_t utf8_sequence(const unsigned char *s, uint32_t *code)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (n == 0 || s[0] > 0xf4)
+        return 0;
+    uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    if (c < least[n] || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
+        return 0;
+    *code = c;
+    return n;
+}
+
+/* What could end a line or steer a terminal: C0, DEL, C1, and Unicode's line separators. */
+static bool is_control(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029;
+}
+
+static void add_escape(struct line *l, uint32_t c)
+{
+    if (c == '\n')
+        add_str(l, "\\n");
+    else if (c == '\t')
+        add_str(l, "\\t");
+    else if (c == '\r')
+        add_str(l, "\\r");
+    else
+        add_fmt(l, "\\u%04x", c);
+}
+
+/* Escapes as JSON does; a text line's quoted values look the same. A byte that is not UTF-8 becomes
+ * U+FFFD in JSON, which has no way to say it, and \xNN in text. */
+static void add_escaped(struct line *l, const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    while (*p && !l->cut) {
+        uint32_t code = 0;
+        size_t n = utf8_sequence(p, &code);
+        if (n == 0 && line_format == LOG_JSON)
+            add_str(l, "\\ufffd");
+        else if (n == 0)
+            add_fmt(l, "\\x%02x", *p);
+        else if (is_control(code))
+            add_escape(l, code);
+        else if (code == '"' || code == '\\')
+            add_fmt(l, "\\%c", (char)code);
+        else
+            add(l, (const char *)p, n);
+        p += n ? n : 1;
+    }
+}
+
+/* The quotes stand in pairs even when the text between was cut. */
+static void add_quoted(struct line *l, const char *s)
+{
+    size_t before = l->len;
+    add(l, "\"", 1);
+    if (l->len == before)
+        return;
+    add_escaped(l, s);
+    add_end(l, "\"");
+}
+
+/* ---- Fields ---- */
+
+static bool needs_quotes(const char *s)
+{
+    if (!*s)
+        return true;
+    for (const char *p = s; *p; p++)
+        if (*p <= ' ' || *p > '~' || *p == '"' || *p == '=' || *p == '\\')
+            return true;
+    return false;
+}
+
+static void add_value(struct line *l, const struct log_field *f)
+{
+    switch (f->type) {
+    case LOG_STRING:
+        if (line_format == LOG_JSON || needs_quotes(f->v.s))
+            add_quoted(l, f->v.s);
+        else
+            add_escaped(l, f->v.s);
+        break;
+    case LOG_UNSIGNED: add_fmt(l, "%llu", (unsigned long long)f->v.u); break;
+    case LOG_SIGNED: add_fmt(l, "%lld", (long long)f->v.i); break;
+    case LOG_BOOL: add_str(l, f->v.b ? "true" : "false"); break;
+    case LOG_DOUBLE:
+        if (isfinite(f->v.d))
+            add_fmt(l, "%.9g", f->v.d);
+        else /* JSON knows neither NaN nor infinity */
+            add_str(l, "null");
+        break;
+    }
+}
+
+/* A field is whole, or its string is cut, or it is not there at all. */
+static void add_field(struct line *l, const struct log_field *f)
+{
+    size_t before = l->len;
+    if (line_format == LOG_JSON)
+        add(l, ",\"", 2);
+    else
+        add(l, " ", 1);
+    add_str(l, f->name);
+    add_str(l, line_format == LOG_JSON ? "\":" : "=");
+    size_t value = l->len;
+    add_value(l, f);
+    if (l->cut && (f->type != LOG_STRING || l->len == value))
+        l->len = before;
+}
+
+static void begin_text(struct line *l, enum log_level level, const char *ts, const char *msg)
+{
+    add_fmt(l, "%s %s ", ts, text_levels[level]);
+    add_escaped(l, msg);
+}
+
+static void begin_json(struct line *l, enum log_level level, const char *ts, const char *msg)
+{
+    add_fmt(l, "{\"ts\":\"%s\",\"level\":\"%s\"", ts, json_levels[level]);
+    if (program_name) {
+        add_str(l, ",\"program\":");
+        add_quoted(l, program_name);
+    }
+    add_str(l, ",\"msg\":");
+    add_quoted(l, msg);
+}
+
+static void end_line(struct line *l)
+{
+    if (line_format == LOG_JSON)
+        add_end(l, l->cut ? ",\"cut\":true}\n" : "}\n");
+    else
+        add_end(l, l->cut ? " cut=true\n" : "\n");
+}
+
+/* One write() as a rule, so that lines of several threads and processes stay whole. Whoever reads
+ * our standard error may be gone or slow: a line that cannot be written is lost. */
+static void write_out(const char *p, size_t n)
+{
+    while (n) {
+        ssize_t done = write(STDERR_FILENO, p, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return;
+        p += done;
+        n -= (size_t)done;
+    }
+}
+
+void log_event(enum log_level level, const char *msg, const struct log_field *fields, size_t n)
+{
+    int saved_errno = errno;
+    struct line l;
+    l.len = 0;
+    l.cut = false;
+    char ts[CLOCK_TEXT];
+    clock_rfc3339_ms(clock_real_ms(), ts);
+    if (line_format == LOG_JSON)
+        begin_json(&l, level, ts, msg);
+    else
+        begin_text(&l, level, ts, msg);
+    for (size_t i = 0; i < n && !l.cut; i++)
+        if (fields[i].name && (fields[i].type != LOG_STRING || fields[i].v.s))
+            add_field(&l, &fields[i]);
+    end_line(&l);
+    write_out(l.text, l.len);
+    errno = saved_errno;
+}

@@ -1,0 +1,353 @@
+/* driver.c - opening and closing of a folder, its I/O threads, and the way of a job between them
+ * and the loop. */
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "libstore/file/file.h"
+
+enum { LEFTOVER_AGE_S = 24 * 60 * 60 };
+
+/* ---- Jobs ---- */
+
+static void job_back(void *user)
+{
+    struct file_job *j = user;
+    j->turn = FILE_TURN_LOOP;
+    j->then(j);
+}
+
+void file_submit(struct file_job *j, void (*run)(struct file_job *),
+                 void (*then)(struct file_job *))
+{
+    struct file_store *fs = j->fs;
+    j->run = run;
+    j->then = then;
+    j->turn = FILE_TURN_IO;
+    j->next = NULL;
+    pthread_mutex_lock(&fs->lock);
+    *fs->tail = j;
+    fs->tail = &j->next;
+    pthread_cond_signal(&fs->wake);
+    pthread_mutex_unlock(&fs->lock);
+}
+
+bool file_canceled(struct file_job *j)
+{
+    if (!atomic_load(&j->canceled))
+        return false;
+    store_err_set(&j->err, STORE_CANCELED, "stopped");
+    return true;
+}
+
+static bool has_tmp(const struct file_job *j)
+{
+    return j->kind == OP_PUT && j->u.put.tmp[0];
+}
+
+void file_release(struct file_job *j)
+{
+    if (j->fd >= 0)
+        close(j->fd);
+    j->fd = -1;
+    if (has_tmp(j)) {
+        unlinkat(j->fs->tmp_fd, j->u.put.tmp, 0);
+        j->u.put.tmp[0] = '\0';
+    }
+}
+
+static void job_free(struct file_job *j)
+{
+    switch (j->kind) {
+    case OP_GET:
+    case OP_HEAD: file_get_cleanup(j); break;
+    case OP_PUT: file_put_cleanup(j); break;
+    case OP_LIST: file_list_cleanup(j); break;
+    default: break;
+    }
+    free(j);
+}
+
+void file_end(struct file_job *j)
+{
+    struct store_op *op = j->op;
+    if (j->fd >= 0 || has_tmp(j)) {
+        file_submit(j, file_release, file_end);
+        return;
+    }
+    if (j->err.code != STORE_OK)
+        j->info = (struct store_info){.server_time_s = j->info.server_time_s};
+    op->driver_op = NULL;
+    op_finish(op, &j->err, &j->info);
+    job_free(j);
+}
+
+static void driver_start(void *state, struct store_op *op)
+{
+    struct file_job *j = calloc(1, sizeof(*j));
+    if (!j) {
+        struct store_err err;
+        store_err_set(&err, STORE_NO_MEMORY, "out of memory");
+        op_finish(op, &err, NULL);
+        return;
+    }
+    j->fs = state;
+    j->op = op;
+    j->kind = op->kind;
+    j->back = (struct loop_task){.fn = job_back, .user = j};
+    j->turn = FILE_TURN_LOOP;
+    j->fd = -1;
+    op->driver_op = j;
+    switch (j->kind) {
+    case OP_GET:
+    case OP_HEAD: file_get_start(j); break;
+    case OP_PUT: file_put_start(j); break;
+    case OP_LIST: file_list_start(j); break;
+    case OP_DELETE:
+    case OP_DELETE_MANY: file_remove_start(j); break;
+    case OP_DELETE_PREFIX: assert(false); break; /* purge.c makes it of the others */
+    }
+}
+
+static void driver_resume(void *state, struct store_op *op)
+{
+    struct file_job *j = op->driver_op;
+    (void)state;
+    if (!j || j->turn != FILE_TURN_CALLER)
+        return;
+    j->turn = FILE_TURN_LOOP;
+    if (op->kind == OP_PUT)
+        file_put_resume(j);
+    else
+        file_get_resume(j);
+}
+
+static void driver_cancel(void *state, struct store_op *op)
+{
+    struct file_job *j = op->driver_op;
+    (void)state;
+    if (!j)
+        return;
+    atomic_store(&j->canceled, true);
+    if (j->turn != FILE_TURN_CALLER)
+        return; /* whoever has the job sees the flag */
+    j->turn = FILE_TURN_LOOP;
+    file_canceled(j);
+    file_end(j);
+}
+
+/* ---- Threads ---- */
+
+static struct file_job *next_job(struct file_store *fs)
+{
+    pthread_mutex_lock(&fs->lock);
+    while (!fs->head && !fs->stopping)
+        pthread_cond_wait(&fs->wake, &fs->lock);
+    struct file_job *j = fs->head;
+    if (j) {
+        fs->head = j->next;
+        if (!fs->head)
+            fs->tail = &fs->head;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return j;
+}
+
+static void *io_thread(void *arg)
+{
+    struct file_store *fs = arg;
+    for (struct file_job *j; (j = next_job(fs));) {
+        j->run(j);
+        loop_post(j->op->loop, &j->back);
+    }
+    return NULL;
+}
+
+static int start_threads(struct file_store *fs, size_t n, struct store_err *err)
+{
+    fs->threads = calloc(n, sizeof(*fs->threads));
+    if (!fs->threads)
+        return store_err_set(err, STORE_NO_MEMORY, "out of memory");
+    sigset_t all, before;
+    sigfillset(&all); /* signals are for the program's own threads */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = 0;
+    while (rc == 0 && fs->n_threads < n) {
+        rc = pthread_create(&fs->threads[fs->n_threads], NULL, io_thread, fs);
+        if (rc == 0)
+            fs->n_threads++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0 ? 0 : store_err_errno(err, rc, "%s: cannot start a thread", fs->root);
+}
+
+static void stop_threads(struct file_store *fs)
+{
+    pthread_mutex_lock(&fs->lock);
+    fs->stopping = true;
+    pthread_cond_broadcast(&fs->wake);
+    pthread_mutex_unlock(&fs->lock);
+    for (size_t i = 0; i < fs->n_threads; i++)
+        pthread_join(fs->threads[i], NULL);
+    assert(!fs->head);
+    free(fs->threads);
+}
+
+/* ---- Opening ---- */
+
+/* "/a/folder//" to "/a/folder". */
+static int parse_root(const char *rest, char **root, struct store_err *err)
+{
+    size_t n = strlen(rest);
+    while (n > 1 && rest[n - 1] == '/')
+        n--;
+    if (rest[0] != '/' || n == 1)
+        return store_err_set(err, STORE_INVALID,
+                             "store URL 'file://%.180s': expected file:///absolute/folder", rest);
+    *root = strndup(rest, n);
+    return *root ? 0 : store_err_set(err, STORE_NO_MEMORY, "out of memory");
+}
+
+static void sync_parent_of(const char *root)
+{
+    char *parent = strdup(root);
+    if (!parent)
+        return;
+    char *slash = strrchr(parent, '/');
+    slash[slash == parent ? 1 : 0] = '\0';
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        file_sync_dir(fd);
+        close(fd);
+    }
+    free(parent);
+}
+
+static int open_root(struct file_store *fs, struct store_err *err)
+{
+    if (mkdir(fs->root, FILE_DIR_MODE) == 0)
+        sync_parent_of(fs->root);
+    else if (errno == ENOENT || errno == ENOTDIR)
+        return store_err_set(err, STORE_INVALID, "%.200s: the folder above it does not exist",
+                             fs->root);
+    else if (errno != EEXIST && access(fs->root, F_OK) != 0)
+        return store_err_errno(err, errno, "cannot create %.200s", fs->root);
+    fs->root_fd = open(fs->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fs->root_fd < 0 && errno == ENOTDIR)
+        return store_err_set(err, STORE_INVALID, "%.200s: not a folder", fs->root);
+    if (fs->root_fd < 0)
+        return store_err_errno(err, errno, "cannot open %.200s", fs->root);
+    fs->has_openat2 = true;
+    int fd = file_open(fs, "", O_RDONLY | O_DIRECTORY);
+    fs->has_openat2 = fd >= 0; /* an old kernel, or a sandbox that forbids it */
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}
+
+static bool is_read_only(int e)
+{
+    return e == EACCES || e == EPERM || e == EROFS;
+}
+
+/* The lock file also tells whether there are extended attributes. A reader without the right to
+ * write takes the one that a writer made. */
+static int open_lock(struct file_store *fs, struct store_err *err)
+{
+    const int flags = O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(fs->root_fd, FILE_LOCK_NAME, O_RDWR | O_CREAT | flags, FILE_OBJECT_MODE);
+    if (fd < 0 && is_read_only(errno))
+        fd = openat(fs->root_fd, FILE_LOCK_NAME, O_RDONLY | flags);
+    if (fd < 0)
+        return store_err_errno(err, errno, "%.200s: cannot open %s", fs->root, FILE_LOCK_NAME);
+    fs->has_xattrs = fsetxattr(fd, FILE_XATTR_NAME, "", 0, 0) == 0 || errno != ENOTSUP;
+    close(fd);
+    return 0;
+}
+
+static int open_tmp(struct file_store *fs, struct store_err *err)
+{
+    if (mkdirat(fs->root_fd, FILE_TMP_NAME, FILE_DIR_MODE) < 0 && errno != EEXIST) {
+        if (is_read_only(errno))
+            return 0; /* puts will say so */
+        return store_err_errno(err, errno, "%.200s: cannot create %s", fs->root, FILE_TMP_NAME);
+    }
+    fs->tmp_fd =
+        openat(fs->root_fd, FILE_TMP_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fs->tmp_fd < 0 && !is_read_only(errno))
+        return store_err_errno(err, errno, "%.200s: cannot open %s", fs->root, FILE_TMP_NAME);
+    return 0;
+}
+
+/* Best effort: what stays costs space only, and the next open tries again. */
+static void sweep_leftovers(const struct file_store *fs)
+{
+    int fd = fs->tmp_fd < 0 ? -1 : openat(fs->tmp_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    struct stat st;
+    for (struct dirent *e; (e = readdir(d));)
+        if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode) &&
+            st.st_mtim.tv_sec < clock_real_s() - LEFTOVER_AGE_S)
+            unlinkat(fd, e->d_name, 0);
+    closedir(d);
+}
+
+static void driver_close(void *state)
+{
+    struct file_store *fs = state;
+    stop_threads(fs);
+    if (fs->tmp_fd >= 0)
+        close(fs->tmp_fd);
+    if (fs->root_fd >= 0)
+        close(fs->root_fd);
+    pthread_cond_destroy(&fs->wake);
+    pthread_mutex_destroy(&fs->lock);
+    free(fs->root);
+    free(fs);
+}
+
+static int driver_open(const char *rest, const struct store_conf *conf, void **out,
+                       struct store_err *err)
+{
+    size_t n_threads = conf->io_threads ? conf->io_threads : FILE_DEFAULT_THREADS;
+    if (n_threads > FILE_MAX_THREADS)
+        return store_err_set(err, STORE_INVALID, "%zu I/O threads: expected up to %d", n_threads,
+                             FILE_MAX_THREADS);
+    struct file_store *fs = calloc(1, sizeof(*fs));
+    if (!fs)
+        return store_err_set(err, STORE_NO_MEMORY, "out of memory");
+    fs->root_fd = fs->tmp_fd = -1;
+    fs->tail = &fs->head;
+    pthread_mutex_init(&fs->lock, NULL);
+    pthread_cond_init(&fs->wake, NULL);
+    if (parse_root(rest, &fs->root, err) == 0 && open_root(fs, err) == 0 &&
+        open_lock(fs, err) == 0 && open_tmp(fs, err) == 0 &&
+        start_threads(fs, n_threads, err) == 0) {
+        sweep_leftovers(fs);
+        *out = fs;
+        return 0;
+    }
+    driver_close(fs);
+    return -1;
+}
+
+const struct driver file_driver = {
+    .scheme = "file",
+    .open = driver_open,
+    .close = driver_close,
+    .start = driver_start,
+    .resume = driver_resume,
+    .cancel = driver_cancel,
+};

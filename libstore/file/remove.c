@@ -1,0 +1,150 @@
+/* remove.c - DELETE and DELETE_MANY. The keys are taken folder by folder, so that each folder is
+ * opened and synced once. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "libstore/file/file.h"
+
+struct batch {
+    struct file_job *j;
+    size_t n_failed;
+    struct store_err first; /* the first failure */
+
+    /* The folder at hand. */
+    char dir[FILE_PATH_MAX];
+    size_t dir_len;
+    int dir_fd;            /* -1: it does not exist */
+    size_t n_gone;         /* names removed from it, not synced yet */
+    const char *first_key; /* the first of them */
+};
+
+static void failed(struct batch *b, size_t n)
+{
+    if (b->n_failed == 0)
+        b->first = b->j->err;
+    b->n_failed += n;
+    b->j->err = (struct store_err){.code = STORE_OK};
+}
+
+static void leave_folder(struct batch *b)
+{
+    if (b->n_gone && file_sync_dir(b->dir_fd) < 0) {
+        store_err_errno(&b->j->err, errno, "delete '%.150s': cannot sync its folder", b->first_key);
+        failed(b, b->n_gone);
+    }
+    if (b->dir_fd >= 0)
+        close(b->dir_fd);
+    b->dir_fd = -1;
+    b->n_gone = 0;
+    /* Also when nothing was removed: a crash may have left empty folders behind. */
+    file_prune_dirs(b->j->fs, b->dir, b->dir_len);
+    b->dir_len = 0;
+}
+
+static int enter_folder(struct batch *b, const char *path, size_t dir_len)
+{
+    memcpy(b->dir, path, dir_len);
+    b->dir[dir_len] = '\0';
+    b->dir_len = dir_len;
+    b->dir_fd = file_open(b->j->fs, b->dir, O_RDONLY | O_DIRECTORY);
+    return b->dir_fd >= 0 || errno == ENOENT ? 0 : -1;
+}
+
+static int remove_name(struct batch *b, const char *key, const char *name)
+{
+    int lock = file_lock(b->j, LOCK_SH);
+    if (lock < 0)
+        return -1;
+    int rc = unlinkat(b->dir_fd, name, 0);
+    int e = errno;
+    file_unlock(lock);
+    if (rc < 0 && e == ENOENT)
+        return 0;
+    if (rc < 0)
+        return store_err_errno(&b->j->err, e, "delete '%.150s'", key);
+    if (b->n_gone++ == 0)
+        b->first_key = key;
+    return 0;
+}
+
+static int remove_key(struct batch *b, const char *key, bool *entered)
+{
+    char path[FILE_PATH_MAX];
+    size_t dir_len;
+    if (file_path_of_key(key, path, &dir_len) < 0)
+        return 0; /* no object can have that key, so there is none */
+    if (*entered && (dir_len != b->dir_len || memcmp(path, b->dir, dir_len) != 0)) {
+        leave_folder(b);
+        *entered = false;
+    }
+    if (!*entered && enter_folder(b, path, dir_len) < 0) {
+        b->dir_len = 0;
+        return store_err_errno(&b->j->err, errno, "delete '%.150s': cannot open its folder", key);
+    }
+    *entered = true;
+    return b->dir_fd < 0 ? 0 : remove_name(b, key, dir_len ? path + dir_len + 1 : path);
+}
+
+static void remove_all(struct file_job *j, char **keys, size_t n)
+{
+    struct batch b = {.j = j, .dir_fd = -1};
+    bool entered = false;
+    for (size_t i = 0; i < n && !file_canceled(j); i++)
+        if (remove_key(&b, keys[i], &entered) < 0)
+            failed(&b, 1);
+    struct store_err stopped = j->err;
+    if (entered)
+        leave_folder(&b);
+    if (stopped.code != STORE_OK)
+        j->err = stopped;
+    else if (b.n_failed > 0 && n == 1)
+        j->err = b.first;
+    else if (b.n_failed > 0) {
+        store_err_set(&j->err, b.first.code, "%zu of %zu: %.200s", b.n_failed, n, b.first.msg);
+        j->err.sys_errno = b.first.sys_errno;
+    }
+}
+
+/* By folder, then by name. */
+static int compare_keys(const void *a, const void *b)
+{
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    const char *x_slash = strrchr(x, '/'), *y_slash = strrchr(y, '/');
+    size_t x_len = x_slash ? (size_t)(x_slash - x) : 0;
+    size_t y_len = y_slash ? (size_t)(y_slash - y) : 0;
+    int c = memcmp(x, y, x_len < y_len ? x_len : y_len);
+    if (c != 0)
+        return c;
+    if (x_len != y_len)
+        return x_len < y_len ? -1 : 1;
+    return strcmp(x + x_len, y + y_len);
+}
+
+static void run_remove(struct file_job *j)
+{
+    struct store_op *op = j->op;
+    if (op->kind == OP_DELETE) {
+        remove_all(j, &op->key, 1);
+    } else {
+        char **keys = malloc(op->n_keys * sizeof(*keys));
+        if (keys) {
+            memcpy(keys, op->keys, op->n_keys * sizeof(*keys));
+            qsort(keys, op->n_keys, sizeof(*keys), compare_keys);
+            remove_all(j, keys, op->n_keys);
+            free(keys);
+        } else {
+            store_err_set(&j->err, STORE_NO_MEMORY, "out of memory");
+        }
+    }
+    j->info.server_time_s = clock_real_s();
+}
+
+void file_remove_start(struct file_job *j)
+{
+    file_submit(j, run_remove, file_end);
+}

@@ -1,0 +1,86 @@
+/* http.h - HTTP requests over libcurl on a loop. http.c is the only file that includes it.
+ *
+ * A client holds the connections of one loop to one store. A call is one request; its memory is the
+ * caller's and must stay until `done` (or http_call_cancel()). Call-backs come from the loop only,
+ * never from http_call_start(). One thread. */
+#ifndef LIBSTORE_S3_HTTP_H
+#define LIBSTORE_S3_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <store/store.h>
+
+#include "base/buf.h"
+#include "base/loop.h"
+
+struct http_client;
+struct http_transfer;
+
+struct http_client_conf {
+    const char *base_url; /* scheme://host[:port] */
+    const char *ca_file;  /* NULL: the system's bundle */
+    uint32_t max_connections;
+};
+
+/* The part of an answer's head that a store needs. */
+struct http_head {
+    int status;
+    int64_t content_length;            /* -1: not told */
+    int64_t date_s, last_modified_s;   /* 0: not told */
+    uint64_t range_first, range_total; /* of Content-Range */
+    bool has_range;
+    uint32_t retry_after_ms;
+    char etag[STORE_ETAG_SIZE]; /* without quotes */
+    char content_type[256];
+    char region[64]; /* x-amz-bucket-region */
+    struct buf meta; /* "name\0value\0" of each x-amz-meta-* */
+    size_t n_meta;
+};
+
+enum http_failure {
+    HTTP_ANSWERED,  /* there is a whole answer, of any status */
+    HTTP_NOT_SENT,  /* no connection, name or TLS: the server saw nothing */
+    HTTP_BROKEN,    /* connection lost, short body, stalled: the server may have acted */
+    HTTP_BAD_LOCAL, /* our own side gave up: read call-back, memory, a bad URL */
+};
+
+struct http_call {
+    /* Set by the caller before http_call_start(). */
+    const char *method;  /* GET HEAD PUT POST DELETE */
+    const char *target;  /* path and query, as it is sent */
+    const char *headers; /* "Name: value\n" lines */
+    uint64_t body_size;  /* PUT, POST */
+    uint32_t stall_timeout_ms;
+    /* Gives up to cap bytes of the body: >0, STORE_READ_PAUSE, STORE_READ_ABORT. NULL: no body. */
+    ssize_t (*read)(struct http_call *c, void *buf, size_t cap);
+    /* Starts the body anew; NULL: that cannot be done. */
+    bool (*rewind)(struct http_call *c);
+    /* Once, before the first data or done; NULL is fine. */
+    void (*head)(struct http_call *c);
+    /* Takes all; false: pause until http_call_resume(). NULL: the body is dropped. */
+    bool (*data)(struct http_call *c, const void *bytes, size_t n);
+    void (*done)(struct http_call *c, enum http_failure failure, const char *detail);
+    void *user;
+
+    /* http.c's own; `answer` is for the caller to read from head() on. */
+    struct http_head answer;
+    struct http_transfer *transfer; /* NULL: not under way */
+    bool head_told, paused;
+};
+
+/* The client of this loop and owner (a store); made at the first call, freed with the loop. NULL
+ * with *err set: no memory. */
+struct http_client *http_client_get(struct loop *l, const void *owner,
+                                    const struct http_client_conf *conf, struct store_err *err);
+/* Returns -1 with *err set: then no call-back comes. The call's strings are borrowed until done. */
+int http_call_start(struct http_client *h, struct http_call *c, struct store_err *err);
+void http_call_resume(struct http_call *c);
+/* No call-back any more. Harmless when not under way. Not from a call-back of the same call. */
+void http_call_cancel(struct http_call *c);
+/* Frees what the answer holds; call when done with it. */
+void http_call_cleanup(struct http_call *c);
+
+#endif
