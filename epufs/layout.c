@@ -1,0 +1,119 @@
+#include "epufs/layout.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/codec.h"
+
+/* Scopes and paths are checked before they come here, so a key that does not fit is our own bug. */
+static void STORE_PRINTF_LIKE(2, 3) key_printf(char out[LAYOUT_KEY_SIZE], const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(out, LAYOUT_KEY_SIZE, fmt, args);
+    va_end(args);
+    assert(n > 0 && n < LAYOUT_KEY_SIZE);
+    (void)n;
+}
+
+void layout_scope(const struct scope *s, char out[LAYOUT_KEY_SIZE])
+{
+    char path[SCOPE_PATH_SIZE];
+    scope_path(s, path);
+    key_printf(out, "%s/", path);
+}
+
+void layout_files(const struct scope *endpoint, uint64_t gen, char out[LAYOUT_KEY_SIZE])
+{
+    assert(endpoint->kind == SCOPE_ENDPOINT);
+    char path[SCOPE_PATH_SIZE], hex[17];
+    scope_path(endpoint, path);
+    u64_hex16(gen, hex);
+    key_printf(out, "%s/%s/pgdata/", path, hex);
+}
+
+void layout_file(const struct scope *endpoint, uint64_t gen, const char *path,
+                 char out[LAYOUT_KEY_SIZE])
+{
+    layout_files(endpoint, gen, out);
+    size_t have = strlen(out), n = strlen(path);
+    assert(have + n < LAYOUT_KEY_SIZE);
+    memcpy(out + have, path, n + 1);
+}
+
+bool layout_end_before(const struct scope *endpoint, uint64_t upto_gen, char out[LAYOUT_KEY_SIZE])
+{
+    assert(endpoint->kind == SCOPE_ENDPOINT);
+    if (upto_gen == UINT64_MAX)
+        return false;
+    char path[SCOPE_PATH_SIZE], hex[17];
+    scope_path(endpoint, path);
+    u64_hex16(upto_gen + 1, hex);
+    /* Without the slash behind it: still below every key of that generation, and itself a
+     * well-formed key. */
+    key_printf(out, "%s/%s", path, hex);
+    return true;
+}
+
+void layout_tombstones(const struct scope *endpoint, char out[LAYOUT_KEY_SIZE])
+{
+    assert(endpoint->kind == SCOPE_ENDPOINT);
+    key_printf(out, LAYOUT_TOMBSTONES "endpoint/%s/%s/%s/", endpoint->tenant, endpoint->timeline,
+               endpoint->endpoint);
+}
+
+void layout_tombstone(const struct scope *s, uint64_t gen, char out[LAYOUT_KEY_SIZE])
+{
+    char hex[17];
+    switch (s->kind) {
+    case SCOPE_TENANT: key_printf(out, LAYOUT_TOMBSTONES "tenant/%s", s->tenant); return;
+    case SCOPE_TIMELINE:
+        key_printf(out, LAYOUT_TOMBSTONES "timeline/%s/%s", s->tenant, s->timeline);
+        return;
+    case SCOPE_ENDPOINT:
+        u64_hex16(UINT64_MAX - gen, hex);
+        key_printf(out, LAYOUT_TOMBSTONES "endpoint/%s/%s/%s/%s", s->tenant, s->timeline,
+                   s->endpoint, hex);
+        return;
+    }
+    assert(!"a scope has one of three kinds");
+}
+
+/* Cuts the part up to the next slash off *rest. */
+static bool next_segment(const char **rest, const char **seg, size_t *n)
+{
+    const char *slash = strchr(*rest, '/');
+    if (!slash)
+        return false;
+    *seg = *rest;
+    *n = (size_t)(slash - *rest);
+    *rest = slash + 1;
+    return true;
+}
+
+bool layout_tombstone_gen(const char *key, uint64_t *gen)
+{
+    static const char begin[] = LAYOUT_TOMBSTONES "endpoint/";
+    struct scope s;
+    const char *seg;
+    size_t n;
+    uint64_t inverted;
+    if (strncmp(key, begin, sizeof(begin) - 1) != 0)
+        return false;
+    const char *rest = key + sizeof(begin) - 1;
+    if (!next_segment(&rest, &seg, &n) || !scope_parse_id(seg, n, s.tenant) ||
+        !next_segment(&rest, &seg, &n) || !scope_parse_id(seg, n, s.timeline) ||
+        !next_segment(&rest, &seg, &n) || !scope_parse_endpoint(seg, n, s.endpoint))
+        return false;
+    if (strlen(rest) != 16 || !u64_from_hex16(rest, &inverted))
+        return false;
+    *gen = UINT64_MAX - inverted;
+    return true;
+}
+
+void layout_intent(const char *job_id, char out[LAYOUT_KEY_SIZE])
+{
+    key_printf(out, LAYOUT_INTENTS "%s", job_id);
+}

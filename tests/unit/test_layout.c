@@ -1,0 +1,138 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <store/store.h>
+
+#include "base/xalloc.h"
+#include "epufs/layout.h"
+
+#define T  "0123456789abcdef0123456789abcdef"
+#define TL "fedcba9876543210fedcba9876543210"
+#define EP "ep-cool-1"
+
+static const struct scope tenant = {.kind = SCOPE_TENANT, .tenant = T};
+static const struct scope timeline = {.kind = SCOPE_TIMELINE, .tenant = T, .timeline = TL};
+static const struct scope endpoint = {
+    .kind = SCOPE_ENDPOINT, .tenant = T, .timeline = TL, .endpoint = EP};
+
+static void keys_are_as_designed(void **state)
+{
+    (void)state;
+    char key[LAYOUT_KEY_SIZE];
+    layout_scope(&tenant, key);
+    assert_string_equal(key, "tenants/" T "/");
+    layout_scope(&timeline, key);
+    assert_string_equal(key, "tenants/" T "/timelines/" TL "/");
+    layout_scope(&endpoint, key);
+    assert_string_equal(key, "tenants/" T "/timelines/" TL "/endpoints/" EP "/");
+    layout_files(&endpoint, 7, key);
+    assert_string_equal(key,
+                        "tenants/" T "/timelines/" TL "/endpoints/" EP "/0000000000000007/pgdata/");
+    layout_file(&endpoint, UINT64_MAX, "pg_stat/a.stat", key);
+    assert_string_equal(key, "tenants/" T "/timelines/" TL "/endpoints/" EP
+                             "/ffffffffffffffff/pgdata/pg_stat/a.stat");
+    layout_tombstone(&tenant, 9, key);
+    assert_string_equal(key, "tombstones/tenant/" T);
+    layout_tombstone(&timeline, 9, key);
+    assert_string_equal(key, "tombstones/timeline/" T "/" TL);
+    layout_tombstone(&endpoint, 0, key);
+    assert_string_equal(key, "tombstones/endpoint/" T "/" TL "/" EP "/ffffffffffffffff");
+    layout_tombstones(&endpoint, key);
+    assert_string_equal(key, "tombstones/endpoint/" T "/" TL "/" EP "/");
+    layout_intent("abc", key);
+    assert_string_equal(key, "intents/abc");
+}
+
+static void the_longest_names_fit(void **state)
+{
+    (void)state;
+    struct scope s = endpoint;
+    char key[LAYOUT_KEY_SIZE], path[PATH_MAX_BYTES + 1];
+    memset(s.endpoint, 'e', ENDPOINT_SIZE - 1);
+    memset(path, 'p', PATH_MAX_BYTES);
+    path[PATH_MAX_BYTES] = '\0';
+    layout_file(&s, UINT64_MAX, path, key);
+    assert_true(strlen(key) <= STORE_MAX_KEY);
+    assert_string_equal(key + strlen(key) - PATH_MAX_BYTES, path);
+}
+
+/* Whatever is deleted lies below the bound, whatever is not lies at or above it. */
+static void the_bound_divides_generations(void **state)
+{
+    (void)state;
+    static const uint64_t gens[] = {
+        0,         1, 9, 10, 15, 16, 255, 256, UINT32_MAX, INT64_MAX, 1ULL << 63, UINT64_MAX - 1,
+        UINT64_MAX};
+    char bound[LAYOUT_KEY_SIZE], key[LAYOUT_KEY_SIZE];
+    for (size_t i = 0; i < LEN(gens); i++) {
+        bool bounded = layout_end_before(&endpoint, gens[i], bound);
+        assert_int_equal(bounded, gens[i] != UINT64_MAX);
+        if (!bounded)
+            continue;
+        assert_null(store_key_problem(bound));
+        for (size_t k = 0; k < LEN(gens); k++) {
+            layout_file(&endpoint, gens[k], "a", key);
+            assert_int_equal(strcmp(key, bound) < 0, gens[k] <= gens[i]);
+        }
+    }
+}
+
+static void the_first_tombstone_is_the_highest(void **state)
+{
+    (void)state;
+    char low[LAYOUT_KEY_SIZE], high[LAYOUT_KEY_SIZE];
+    layout_tombstone(&endpoint, 7, low);
+    layout_tombstone(&endpoint, 8, high);
+    assert_true(strcmp(high, low) < 0);
+}
+
+static void a_tombstone_tells_its_generation(void **state)
+{
+    (void)state;
+    static const uint64_t gens[] = {0, 1, 7, INT64_MAX, UINT64_MAX};
+    char key[LAYOUT_KEY_SIZE];
+    uint64_t gen;
+    for (size_t i = 0; i < LEN(gens); i++) {
+        layout_tombstone(&endpoint, gens[i], key);
+        assert_true(layout_tombstone_gen(key, &gen));
+        assert_true(gen == gens[i]);
+    }
+    static const char *const foreign[] = {
+        "",
+        "tombstones/endpoint/",
+        "tombstones/tenant/" T,
+        "tombstones/timeline/" T "/" TL,
+        "tombstones/endpoint/" T "/" TL "/" EP,
+        "tombstones/endpoint/" T "/" TL "/" EP "/",
+        "tombstones/endpoint/" T "/" TL "/" EP "/fffffffffffffff",
+        "tombstones/endpoint/" T "/" TL "/" EP "/fffffffffffffffff",
+        "tombstones/endpoint/" T "/" TL "/" EP "/FFFFFFFFFFFFFFFF",
+        "tombstones/endpoint/" T "/" TL "/" EP "/x/ffffffffffffffff",
+        "tombstones/endpoint/" T "/" TL "/-bad/ffffffffffffffff",
+        "tombstones/endpoint/short/" TL "/" EP "/ffffffffffffffff",
+        "tenants/" T "/timelines/" TL "/endpoints/" EP "/ffffffffffffffff",
+    };
+    for (size_t i = 0; i < LEN(foreign); i++) {
+        print_message("%s\n", foreign[i]);
+        assert_false(layout_tombstone_gen(foreign[i], &gen));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_are_as_designed),
+        cmocka_unit_test(the_longest_names_fit),
+        cmocka_unit_test(the_bound_divides_generations),
+        cmocka_unit_test(the_first_tombstone_is_the_highest),
+        cmocka_unit_test(a_tombstone_tells_its_generation),
+    };
+    return cmocka_run_group_tests_name("layout", tests, NULL, NULL);
+}
