@@ -1,0 +1,68 @@
+/* ledger.h - progress, leases and status of deletions, for people and to save work. Nothing rests
+ * on it: every function may answer LEDGER_DOWN, and the caller goes on without. ledger_redis.c is
+ * the only file that knows hiredis.
+ *
+ * Keys: epufs:job:{<job_id>} a hash; epufs:open and epufs:done sorted sets of job ids, by time,
+ * epufs:done bounded in length. Scripts use the server's clock. Thread-safe: one connection behind
+ * a lock, a time-out of its own for each command, and after a failure no attempt for a second, so
+ * that a dead Redis costs nothing. The program must ignore SIGPIPE: hiredis writes to lost
+ * connections. */
+#ifndef JANITOR_LEDGER_H
+#define JANITOR_LEDGER_H
+
+#include "epufs/deletion.h"
+
+struct ledger;
+
+enum ledger_verdict {
+    LEDGER_OK,
+    LEDGER_BUSY,   /* another owner's lease is running */
+    LEDGER_FENCED, /* our lease was taken over: leave the job to the new owner */
+    LEDGER_DOWN,   /* no answer: go on without */
+    LEDGER_NONE,   /* no such record */
+};
+
+enum { LEDGER_STATE_SIZE = 16, LEDGER_CURSOR_SIZE = 1025, LEDGER_OWNER_SIZE = 64 };
+
+struct ledger_job {
+    char job_id[JOB_ID_SIZE];
+    char scope[SCOPE_PATH_SIZE];   /* scope_path() */
+    char upto_gen[24];             /* decimal or "" */
+    char state[LEDGER_STATE_SIZE]; /* accepted, sweeping, draining, verifying, publishing, done */
+    char owner[LEDGER_OWNER_SIZE];
+    char cursor[LEDGER_CURSOR_SIZE];
+    uint64_t files, bytes;
+    uint32_t attempts;
+    uint64_t fence; /* fencing token: raised by each claim */
+    int64_t accepted_at_s, started_at_s, updated_at_s, done_at_s;
+    int64_t lease_ms_left; /* 0: none */
+    bool dry_run;
+    char error[200]; /* the last failure, or "" */
+};
+
+/* url: redis://[user:password@]host[:port][/db]; NULL or "": no ledger at all (always DOWN).
+ * Does not need the server to be up. -1 with STORE_INVALID for a malformed URL. */
+int ledger_open(const char *url, uint32_t timeout_ms, struct ledger **out, struct store_err *err);
+void ledger_close(struct ledger *l);
+bool ledger_up(struct ledger *l); /* whether the last command was answered; a PING when in doubt */
+
+/* Takes or renews the lease of job->job_id for owner, and creates the record from job when there
+ * is none. On OK *job is the record (cursor, files, bytes of earlier runs included), attempts and
+ * fence raised. BUSY: *job is the record too. A job that is done can be claimed again: its counts
+ * and started_at_s stay, state tells that it was done. */
+enum ledger_verdict ledger_claim(struct ledger *l, const char *owner, uint32_t lease_ms,
+                                 struct ledger_job *job);
+/* Stores state, cursor, files, bytes, error and renews the lease of job->owner. OK, FENCED, DOWN. A
+ * job without a fence (its claim was answered DOWN) has no lease to renew: DOWN, as if the ledger
+ * still were; claim it again. A record that Redis lost is written anew. */
+enum ledger_verdict ledger_save(struct ledger *l, uint32_t lease_ms, const struct ledger_job *job);
+/* Lets the lease go (the job waits or moves to another janitor), and saves. */
+enum ledger_verdict ledger_release(struct ledger *l, const struct ledger_job *job);
+/* State done: leaves epufs:open, joins epufs:done; the record expires after keep_s. Without a fence
+ * it is noted all the same, since the job is done whoever holds it. */
+enum ledger_verdict ledger_finish(struct ledger *l, const struct ledger_job *job, uint32_t keep_s);
+enum ledger_verdict ledger_get(struct ledger *l, const char *job_id, struct ledger_job *out);
+/* The latest done jobs, newest first; *n in: room, out: filled. */
+enum ledger_verdict ledger_recent(struct ledger *l, struct ledger_job *jobs, size_t *n);
+
+#endif

@@ -1,0 +1,702 @@
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "janitor/ledger.h"
+
+enum {
+    RETRY_AFTER_MS = 1000,        /* no attempt for so long after a failure */
+    QUIET_MS = 10000,             /* a full Redis answers a PING, and comes and goes */
+    SURE_FOR_MS = 1000,           /* how long an answer tells that Redis is up */
+    OPEN_KEEP_S = 30 * 24 * 3600, /* an open record that nobody touches goes in the end */
+    MAX_OPEN = 100000,            /* ids in epufs:open, should their ends have been lost */
+    MAX_DONE = 1000,              /* ids in epufs:done */
+    MAX_ARGS = 40,
+    MAX_NUMBERS = 12,
+    SHA1_HEX_SIZE = 41,
+};
+
+#define KEY_OPEN "epufs:open"
+#define KEY_DONE "epufs:done"
+
+/* Each script touches the record of one job only, so that its cluster slot is clear. All of them
+ * answer {verdict, the server's milliseconds, the record as a flat list}. */
+#define LUA_NOW                                          \
+    "local t = redis.call('TIME') "                      \
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000) " \
+    "local function answer(verdict) "                    \
+    "  return {verdict, string.format('%.0f', now), redis.call('HGETALL', KEYS[1])} end "
+
+/* ARGV: owner, lease_ms, keep_s, then the fields of a fresh record as name and value. */
+static const char claim_lua[] = LUA_NOW
+    "local r = redis.call('HMGET', KEYS[1], 'fence', 'owner', 'lease_until_ms') "
+    "local left = (tonumber(r[3] or '0') or 0) - now "
+    "if r[1] and r[2] ~= '' and r[2] ~= ARGV[1] and left > 0 then return answer('busy') end "
+    "if not r[1] then "
+    "  redis.call('HSET', KEYS[1], 'started_at_s', t[1], unpack(ARGV, 4)) end "
+    "redis.call('HINCRBY', KEYS[1], 'fence', 1) "
+    "redis.call('HINCRBY', KEYS[1], 'attempts', 1) "
+    "redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'updated_at_s', t[1], "
+    "  'lease_until_ms', string.format('%.0f', now + ARGV[2])) "
+    "redis.call('EXPIRE', KEYS[1], ARGV[3]) "
+    "return answer('ok')";
+
+/* ARGV: owner, fence (0: whatever it is), lease_ms (0: gives it up), keep_s, then fields. A record
+ * that is gone, since Redis lost its memory, is written anew. */
+static const char save_lua[] =
+    LUA_NOW "local r = redis.call('HMGET', KEYS[1], 'fence', 'owner') "
+            "local fence, lease = ARGV[2], tonumber(ARGV[3]) "
+            "if fence == '0' then fence = r[1] or '0' "
+            "elseif r[1] and (r[1] ~= fence or (r[2] ~= ARGV[1] and r[2] ~= '')) then "
+            "  return answer('fenced') end "
+            "redis.call('HSET', KEYS[1], 'fence', fence, 'updated_at_s', t[1], "
+            "  'owner', lease > 0 and ARGV[1] or '', "
+            "  'lease_until_ms', lease > 0 and string.format('%.0f', now + lease) or '0', "
+            "  unpack(ARGV, 5)) "
+            "if redis.call('HGET', KEYS[1], 'state') == 'done' then "
+            "  redis.call('HSET', KEYS[1], 'done_at_s', t[1]) end "
+            "redis.call('EXPIRE', KEYS[1], ARGV[4]) "
+            "return answer('ok')";
+
+static const char get_lua[] =
+    LUA_NOW "return answer(redis.call('EXISTS', KEYS[1]) == 1 and 'ok' or 'none')";
+
+enum script_id { SCRIPT_CLAIM, SCRIPT_SAVE, SCRIPT_GET, N_SCRIPTS };
+
+static const char *const script_texts[N_SCRIPTS] = {
+    [SCRIPT_CLAIM] = claim_lua,
+    [SCRIPT_SAVE] = save_lua,
+    [SCRIPT_GET] = get_lua,
+};
+
+struct ledger {
+    char *host, *user, *password; /* user, password: NULL when not given */
+    uint16_t port;
+    uint32_t db;
+    struct timeval timeout;
+    char shas[N_SCRIPTS][SHA1_HEX_SIZE];
+
+    pthread_mutex_t lock;     /* for what follows */
+    redisContext *redis;      /* NULL: not connected */
+    uint64_t closed_until_ms; /* no attempt before */
+    uint64_t heard_ms;        /* the latest answer */
+    bool up;
+    bool down_logged;
+    uint64_t quiet_until_ms; /* no further outage is logged before */
+};
+
+/* ---- The URL ---- */
+
+static char *decode(const char *s, size_t n)
+{
+    char *out = xmalloc(n + 1);
+    size_t len;
+    if (percent_decode(s, n, out, &len))
+        return out;
+    free(out);
+    return NULL;
+}
+
+/* "[user]:password@" or "user@" without the '@'. */
+static bool parse_credentials(struct ledger *l, const char *s, size_t n)
+{
+    const char *colon = memchr(s, ':', n);
+    size_t user_len = colon ? (size_t)(colon - s) : n;
+    if (!colon)
+        return false; /* a user without a password is of no use */
+    if (user_len > 0 && !(l->user = decode(s, user_len)))
+        return false;
+    return (l->password = decode(colon + 1, n - user_len - 1)) != NULL;
+}
+
+/* "host", "host:port", "[v6]", "[v6]:port" */
+static bool parse_host(struct ledger *l, const char *s, size_t n)
+{
+    const char *end = s + n, *port;
+    uint64_t value;
+    if (n > 0 && *s == '[') {
+        const char *bracket = memchr(s, ']', n);
+        if (!bracket)
+            return false;
+        l->host = xstrndup(s + 1, (size_t)(bracket - s - 1));
+        port = bracket + 1;
+    } else {
+        const char *colon = memchr(s, ':', n);
+        port = colon ? colon : end;
+        l->host = xstrndup(s, (size_t)(port - s));
+    }
+    l->port = 6379;
+    if (port < end) {
+        if (*port != ':' || !parse_u64(port + 1, (size_t)(end - port - 1), &value) || value == 0 ||
+            value > UINT16_MAX)
+            return false;
+        l->port = (uint16_t)value;
+    }
+    return *l->host != '\0';
+}
+
+static bool parse_url(struct ledger *l, const char *url)
+{
+    static const char scheme[] = "redis://";
+    if (strncasecmp(url, scheme, sizeof(scheme) - 1) != 0)
+        return false;
+    const char *s = url + sizeof(scheme) - 1;
+    size_t n = strcspn(s, "/?#");
+    const char *path = s + n, *at = memrchr(s, '@', n);
+    uint64_t db;
+    if (at) {
+        if (!parse_credentials(l, s, (size_t)(at - s)))
+            return false;
+        n -= (size_t)(at + 1 - s);
+        s = at + 1;
+    }
+    if (!parse_host(l, s, n))
+        return false;
+    if (!*path || !strcmp(path, "/"))
+        return true;
+    if (*path != '/' || !parse_u64(path + 1, strlen(path + 1), &db) || db > 1000000)
+        return false;
+    l->db = (uint32_t)db;
+    return true;
+}
+
+/* ---- Opening ---- */
+
+/* Redis names a script by the SHA-1 of its text. Without it (a library that has no SHA-1 any more)
+ * every call falls back to sending the text. */
+static void name_scripts(struct ledger *l)
+{
+    for (size_t i = 0; i < N_SCRIPTS; i++) {
+        unsigned char digest[EVP_MAX_MD_SIZE];
+        unsigned int n = 0;
+        const char *text = script_texts[i];
+        if (EVP_Digest(text, strlen(text), digest, &n, EVP_sha1(), NULL) == 1 &&
+            n * 2 + 1 == SHA1_HEX_SIZE)
+            hex_encode(digest, n, l->shas[i]);
+        else
+            memset(l->shas[i], '0', SHA1_HEX_SIZE - 1);
+    }
+}
+
+int ledger_open(const char *url, uint32_t timeout_ms, struct ledger **out, struct store_err *err)
+{
+    struct ledger *l = xcalloc(1, sizeof(*l));
+    pthread_mutex_init(&l->lock, NULL);
+    if (timeout_ms == 0)
+        timeout_ms = 1000;
+    l->timeout.tv_sec = timeout_ms / 1000;
+    l->timeout.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000;
+    if (url && *url && !parse_url(l, url)) {
+        ledger_close(l);
+        /* The URL may hold a password, so it is not shown. */
+        return store_err_set(err, STORE_INVALID,
+                             "the ledger's URL is malformed; expected "
+                             "redis://[[user]:password@]host[:port][/db]");
+    }
+    name_scripts(l);
+    *out = l;
+    return 0;
+}
+
+void ledger_close(struct ledger *l)
+{
+    if (!l)
+        return;
+    if (l->redis)
+        redisFree(l->redis);
+    if (l->password)
+        OPENSSL_cleanse(l->password, strlen(l->password));
+    free(l->host);
+    free(l->user);
+    free(l->password);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+/* ---- The connection; all under the lock ---- */
+
+static void disconnect(struct ledger *l)
+{
+    if (l->redis)
+        redisFree(l->redis);
+    l->redis = NULL;
+}
+
+/* After a failure the context is dead for good: a late answer would be taken for that of the next
+ * command. */
+static void went_down(struct ledger *l, const char *why)
+{
+    uint64_t now_ms = clock_mono_ms();
+    if (!l->down_logged && now_ms >= l->quiet_until_ms) {
+        log_warn("ledger is down; going on without", LOG_S("error", why));
+        l->down_logged = true;
+        l->quiet_until_ms = now_ms + QUIET_MS;
+    }
+    disconnect(l);
+    l->up = false;
+    l->closed_until_ms = now_ms + RETRY_AFTER_MS;
+}
+
+/* Error answers of a server that cannot serve anybody now. Older servers put the name into the
+ * middle of a script's error. */
+static bool means_down(const char *error)
+{
+    static const char *const names[] = {"OOM ",     "MISCONF ",    "READONLY ",   "LOADING ",
+                                        "BUSY ",    "NOAUTH ",     "WRONGPASS ",  "NOPERM ",
+                                        "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN ", "NOREPLICAS "};
+    for (size_t i = 0; i < LEN(names); i++) {
+        if (strstr(error, names[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Sends one command and waits for its answer. NULL: the connection is lost, and so closed. */
+static redisReply *exchange(struct ledger *l, int n, const char **args, const size_t *lens)
+{
+    errno = 0;
+    redisReply *r = redisCommandArgv(l->redis, n, args, lens);
+    if (!r)
+        went_down(l, errno == EAGAIN ? "no answer in time" : l->redis->errstr);
+    return r;
+}
+
+/* A step of the greeting: anything but a status is a failure. */
+static bool greet(struct ledger *l, int n, const char **args)
+{
+    redisReply *r = exchange(l, n, args, NULL);
+    if (!r)
+        return false;
+    bool ok = r->type == REDIS_REPLY_STATUS;
+    if (!ok)
+        went_down(l, r->type == REDIS_REPLY_ERROR ? r->str : "an odd answer");
+    freeReplyObject(r);
+    return ok;
+}
+
+static bool login(struct ledger *l)
+{
+    const char *with_user[] = {"AUTH", l->user, l->password};
+    const char *without[] = {"AUTH", l->password};
+    if (!l->password)
+        return true;
+    return l->user ? greet(l, 3, with_user) : greet(l, 2, without);
+}
+
+static bool select_db(struct ledger *l)
+{
+    char db[16];
+    const char *args[] = {"SELECT", db};
+    snprintf(db, sizeof(db), "%" PRIu32, l->db);
+    return l->db == 0 || greet(l, 2, args);
+}
+
+/* A stopped server accepts connections all the same, hence the PING. */
+static bool connect_anew(struct ledger *l)
+{
+    const char *ping[] = {"PING"};
+    l->redis = redisConnectWithTimeout(l->host, l->port, l->timeout);
+    if (!l->redis || l->redis->err) {
+        went_down(l, l->redis ? l->redis->errstr : "out of memory");
+        return false;
+    }
+    if (redisSetTimeout(l->redis, l->timeout) != REDIS_OK) {
+        went_down(l, l->redis->errstr);
+        return false;
+    }
+    return login(l) && select_db(l) && greet(l, 1, ping);
+}
+
+static bool ready(struct ledger *l)
+{
+    if (!l->host || clock_mono_ms() < l->closed_until_ms)
+        return false;
+    return l->redis || connect_anew(l);
+}
+
+static void heard(struct ledger *l)
+{
+    if (l->down_logged)
+        log_info("ledger is up again");
+    l->down_logged = false;
+    l->up = true;
+    l->heard_ms = clock_mono_ms();
+}
+
+static bool is_error(const redisReply *r, const char *name)
+{
+    return r->type == REDIS_REPLY_ERROR && !strncmp(r->str, name, strlen(name));
+}
+
+/* One command, with the lock held. NULL: no use of any answer; the caller goes on without. */
+static redisReply *command_locked(struct ledger *l, int n, const char **args, const size_t *lens)
+{
+    redisReply *r = ready(l) ? exchange(l, n, args, lens) : NULL;
+    if (!r)
+        return NULL;
+    if (r->type != REDIS_REPLY_ERROR || is_error(r, "NOSCRIPT")) {
+        heard(l);
+        return r;
+    }
+    if (means_down(r->str))
+        went_down(l, r->str);
+    else
+        log_warn("ledger refused a command", LOG_S("error", r->str));
+    freeReplyObject(r);
+    return NULL;
+}
+
+static redisReply *command(struct ledger *l, int n, const char **args)
+{
+    pthread_mutex_lock(&l->lock);
+    redisReply *r = command_locked(l, n, args, NULL);
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
+/* For those whose answer does not matter: epufs:open and epufs:done only serve people. */
+static void tell(struct ledger *l, int n, const char **args)
+{
+    redisReply *r = command(l, n, args);
+    if (r)
+        freeReplyObject(r);
+}
+
+bool ledger_up(struct ledger *l)
+{
+    const char *ping[] = {"PING"};
+    pthread_mutex_lock(&l->lock);
+    bool doubt = clock_mono_ms() - l->heard_ms > SURE_FOR_MS || !l->up;
+    if (doubt) {
+        redisReply *r = command_locked(l, 1, ping, NULL);
+        if (r)
+            freeReplyObject(r);
+    }
+    bool up = l->up;
+    pthread_mutex_unlock(&l->lock);
+    return up;
+}
+
+/* ---- Arguments of scripts ---- */
+
+struct args {
+    const char *texts[MAX_ARGS];
+    int n;
+    char numbers[MAX_NUMBERS][24];
+    size_t n_numbers;
+};
+
+static void arg(struct args *a, const char *text)
+{
+    a->texts[a->n++] = text;
+}
+
+static void arg_u64(struct args *a, uint64_t v)
+{
+    char *text = a->numbers[a->n_numbers++];
+    snprintf(text, sizeof(a->numbers[0]), "%" PRIu64, v);
+    arg(a, text);
+}
+
+static void field(struct args *a, const char *name, const char *value)
+{
+    arg(a, name);
+    arg(a, value);
+}
+
+static void field_u64(struct args *a, const char *name, uint64_t value)
+{
+    arg(a, name);
+    arg_u64(a, value);
+}
+
+/* The record's fields; a fresh one and a changed one are written alike. */
+static void put_record(struct args *a, const struct ledger_job *job, const char *state,
+                       const char *cursor)
+{
+    field(a, "scope", job->scope);
+    field(a, "upto_gen", job->upto_gen);
+    field_u64(a, "dry_run", job->dry_run);
+    field(a, "state", state);
+    field(a, "cursor", cursor);
+    field_u64(a, "files", job->files);
+    field_u64(a, "bytes", job->bytes);
+    field_u64(a, "attempts", job->attempts);
+    field_u64(a, "accepted_at_s", (uint64_t)job->accepted_at_s);
+    field(a, "error", job->error);
+}
+
+/* ---- Answers of scripts ---- */
+
+static void read_text(const redisReply *r, char *out, size_t size)
+{
+    size_t n = r->len < size ? r->len : size - 1;
+    memcpy(out, r->str, n);
+    out[n] = '\0';
+}
+
+static uint64_t read_u64(const redisReply *r)
+{
+    uint64_t v;
+    return parse_u64(r->str, r->len, &v) ? v : 0;
+}
+
+static bool read_text_field(const char *name, const redisReply *v, struct ledger_job *job)
+{
+    const struct {
+        const char *name;
+        char *out;
+        size_t size;
+    } texts[] = {
+        {"scope", job->scope, sizeof(job->scope)},
+        {"upto_gen", job->upto_gen, sizeof(job->upto_gen)},
+        {"state", job->state, sizeof(job->state)},
+        {"owner", job->owner, sizeof(job->owner)},
+        {"cursor", job->cursor, sizeof(job->cursor)},
+        {"error", job->error, sizeof(job->error)},
+    };
+    for (size_t i = 0; i < LEN(texts); i++) {
+        if (strcmp(name, texts[i].name) != 0)
+            continue;
+        /* A cursor that was cut would be another place to go on from. */
+        if (texts[i].out != job->cursor || v->len < sizeof(job->cursor))
+            read_text(v, texts[i].out, texts[i].size);
+        return true;
+    }
+    return false;
+}
+
+static void read_number_field(const char *name, const redisReply *v, uint64_t now_ms,
+                              struct ledger_job *job)
+{
+    uint64_t n = read_u64(v);
+    if (!strcmp(name, "files"))
+        job->files = n;
+    else if (!strcmp(name, "bytes"))
+        job->bytes = n;
+    else if (!strcmp(name, "attempts"))
+        job->attempts = (uint32_t)n;
+    else if (!strcmp(name, "fence"))
+        job->fence = n;
+    else if (!strcmp(name, "accepted_at_s"))
+        job->accepted_at_s = (int64_t)n;
+    else if (!strcmp(name, "started_at_s"))
+        job->started_at_s = (int64_t)n;
+    else if (!strcmp(name, "updated_at_s"))
+        job->updated_at_s = (int64_t)n;
+    else if (!strcmp(name, "done_at_s"))
+        job->done_at_s = (int64_t)n;
+    else if (!strcmp(name, "lease_until_ms"))
+        job->lease_ms_left = n > now_ms ? (int64_t)(n - now_ms) : 0;
+    else if (!strcmp(name, "dry_run"))
+        job->dry_run = n != 0;
+}
+
+/* flat: name, value, name, value, … Everything but the id is replaced. */
+static void read_record(const redisReply *flat, uint64_t now_ms, struct ledger_job *job)
+{
+    struct ledger_job fresh = {0};
+    memcpy(fresh.job_id, job->job_id, sizeof(fresh.job_id));
+    for (size_t i = 0; i + 1 < flat->elements; i += 2) {
+        const redisReply *name = flat->element[i], *v = flat->element[i + 1];
+        if (name->type != REDIS_REPLY_STRING || v->type != REDIS_REPLY_STRING)
+            continue;
+        if (!read_text_field(name->str, v, &fresh))
+            read_number_field(name->str, v, now_ms, &fresh);
+    }
+    *job = fresh;
+}
+
+static enum ledger_verdict verdict_of(const redisReply *r)
+{
+    static const struct {
+        const char *name;
+        enum ledger_verdict verdict;
+    } names[] = {
+        {"ok", LEDGER_OK},
+        {"busy", LEDGER_BUSY},
+        {"fenced", LEDGER_FENCED},
+        {"none", LEDGER_NONE},
+    };
+    for (size_t i = 0; i < LEN(names); i++) {
+        if (r->type == REDIS_REPLY_STRING && !strcmp(r->str, names[i].name))
+            return names[i].verdict;
+    }
+    return LEDGER_DOWN;
+}
+
+/* Reads {verdict, now, record}. job, now_ms: NULL when not wanted. Frees the answer. */
+static enum ledger_verdict read_answer(redisReply *r, struct ledger_job *job, uint64_t *now_ms)
+{
+    if (!r)
+        return LEDGER_DOWN;
+    enum ledger_verdict verdict = LEDGER_DOWN;
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == 3 &&
+        r->element[1]->type == REDIS_REPLY_STRING && r->element[2]->type == REDIS_REPLY_ARRAY) {
+        uint64_t now = read_u64(r->element[1]);
+        verdict = verdict_of(r->element[0]);
+        if (job && (verdict == LEDGER_OK || verdict == LEDGER_BUSY))
+            read_record(r->element[2], now, job);
+        if (now_ms)
+            *now_ms = now;
+    }
+    freeReplyObject(r);
+    return verdict;
+}
+
+/* ---- Scripts ---- */
+
+enum { JOB_KEY_SIZE = JOB_ID_SIZE + 16 };
+
+static void begin_script(struct args *a, enum script_id id, const struct ledger *l,
+                         const char *job_id, char key[JOB_KEY_SIZE])
+{
+    a->n = 0;
+    a->n_numbers = 0;
+    snprintf(key, JOB_KEY_SIZE, "epufs:job:{%s}", job_id);
+    arg(a, "EVALSHA");
+    arg(a, l->shas[id]);
+    arg(a, "1");
+    arg(a, key);
+}
+
+static redisReply *run_script(struct ledger *l, enum script_id id, struct args *a)
+{
+    redisReply *r = command(l, a->n, a->texts);
+    if (!r || !is_error(r, "NOSCRIPT"))
+        return r;
+    freeReplyObject(r);
+    a->texts[0] = "EVAL";
+    a->texts[1] = script_texts[id];
+    return command(l, a->n, a->texts);
+}
+
+/* ---- The sets for people ---- */
+
+static void index_open(struct ledger *l, const struct ledger_job *job)
+{
+    char score[24], last[16];
+    snprintf(score, sizeof(score), "%" PRId64, job->accepted_at_s);
+    snprintf(last, sizeof(last), "-%d", MAX_OPEN + 1);
+    const char *add[] = {"ZADD", KEY_OPEN, score, job->job_id};
+    const char *bound[] = {"ZREMRANGEBYRANK", KEY_OPEN, "0", last};
+    const char *undone[] = {"ZREM", KEY_DONE, job->job_id};
+    tell(l, LEN(add), add);
+    tell(l, LEN(bound), bound);
+    if (!strcmp(job->state, "done"))
+        tell(l, LEN(undone), undone);
+}
+
+static void index_done(struct ledger *l, const char *job_id, uint64_t now_ms)
+{
+    char score[32], last[16];
+    snprintf(score, sizeof(score), "%" PRIu64 ".%03u", now_ms / 1000, (unsigned)(now_ms % 1000));
+    snprintf(last, sizeof(last), "-%d", MAX_DONE + 1);
+    const char *closed[] = {"ZREM", KEY_OPEN, job_id};
+    const char *add[] = {"ZADD", KEY_DONE, score, job_id};
+    const char *bound[] = {"ZREMRANGEBYRANK", KEY_DONE, "0", last};
+    tell(l, LEN(closed), closed);
+    tell(l, LEN(add), add);
+    tell(l, LEN(bound), bound);
+}
+
+/* ---- The interface ---- */
+
+enum ledger_verdict ledger_claim(struct ledger *l, const char *owner, uint32_t lease_ms,
+                                 struct ledger_job *job)
+{
+    struct args a;
+    char key[JOB_KEY_SIZE];
+    const char *state = *job->state ? job->state : "accepted";
+    begin_script(&a, SCRIPT_CLAIM, l, job->job_id, key);
+    arg(&a, owner);
+    arg_u64(&a, lease_ms);
+    arg_u64(&a, OPEN_KEEP_S);
+    put_record(&a, job, state, job->cursor);
+    enum ledger_verdict verdict = read_answer(run_script(l, SCRIPT_CLAIM, &a), job, NULL);
+    if (verdict == LEDGER_OK)
+        index_open(l, job);
+    return verdict;
+}
+
+static enum ledger_verdict save(struct ledger *l, const struct ledger_job *job, uint32_t lease_ms,
+                                uint32_t keep_s, bool done, uint64_t *now_ms)
+{
+    struct args a;
+    char key[JOB_KEY_SIZE];
+    begin_script(&a, SCRIPT_SAVE, l, job->job_id, key);
+    arg(&a, job->owner);
+    arg_u64(&a, job->fence);
+    arg_u64(&a, lease_ms);
+    arg_u64(&a, keep_s);
+    put_record(&a, job, done ? "done" : job->state, done ? "" : job->cursor);
+    if (job->started_at_s)
+        field_u64(&a, "started_at_s", (uint64_t)job->started_at_s);
+    return read_answer(run_script(l, SCRIPT_SAVE, &a), NULL, now_ms);
+}
+
+enum ledger_verdict ledger_save(struct ledger *l, uint32_t lease_ms, const struct ledger_job *job)
+{
+    if (job->fence == 0)
+        return LEDGER_DOWN;
+    return save(l, job, lease_ms, OPEN_KEEP_S, false, NULL);
+}
+
+enum ledger_verdict ledger_release(struct ledger *l, const struct ledger_job *job)
+{
+    if (job->fence == 0)
+        return LEDGER_DOWN;
+    return save(l, job, 0, OPEN_KEEP_S, false, NULL);
+}
+
+enum ledger_verdict ledger_finish(struct ledger *l, const struct ledger_job *job, uint32_t keep_s)
+{
+    uint64_t now_ms = 0;
+    enum ledger_verdict verdict = save(l, job, 0, keep_s, true, &now_ms);
+    if (verdict == LEDGER_OK)
+        index_done(l, job->job_id, now_ms);
+    return verdict;
+}
+
+enum ledger_verdict ledger_get(struct ledger *l, const char *job_id, struct ledger_job *out)
+{
+    struct args a;
+    char key[JOB_KEY_SIZE];
+    memset(out, 0, sizeof(*out));
+    snprintf(out->job_id, sizeof(out->job_id), "%s", job_id);
+    begin_script(&a, SCRIPT_GET, l, out->job_id, key);
+    return read_answer(run_script(l, SCRIPT_GET, &a), out, NULL);
+}
+
+enum ledger_verdict ledger_recent(struct ledger *l, struct ledger_job *jobs, size_t *n)
+{
+    char last[16];
+    size_t room = *n < MAX_DONE ? *n : MAX_DONE;
+    const char *range[] = {"ZREVRANGE", KEY_DONE, "0", last};
+    *n = 0;
+    if (room == 0)
+        return LEDGER_OK;
+    snprintf(last, sizeof(last), "%zu", room - 1);
+    redisReply *ids = command(l, LEN(range), range);
+    enum ledger_verdict verdict = ids ? LEDGER_OK : LEDGER_DOWN;
+    for (size_t i = 0; ids && i < ids->elements && verdict != LEDGER_DOWN; i++) {
+        /* An id may outlive its record, which expires. */
+        verdict = ledger_get(l, ids->element[i]->str, &jobs[*n]);
+        if (verdict == LEDGER_OK)
+            (*n)++;
+    }
+    if (ids)
+        freeReplyObject(ids);
+    return verdict == LEDGER_DOWN ? LEDGER_DOWN : LEDGER_OK;
+}

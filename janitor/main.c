@@ -1,0 +1,97 @@
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "janitor/janitor.h"
+
+#define OPT(name, field, type, dflt, min, max, flags, help)                                 \
+    {                                                                                       \
+        name, type, offsetof(struct janitor_conf, field), dflt, min, max, flags, NULL, help \
+    }
+const struct option janitor_options[] = {
+    OPT("kafka_brokers", kafka_brokers, OPT_STRING, "127.0.0.1:9092", 0, 0, OPT_REQUIRED,
+        "Bootstrap servers, host:port[,host:port…]."),
+    OPT("kafka_group", kafka_group, OPT_STRING, "epufs-janitor", 0, 0, OPT_REQUIRED,
+        "Consumer group: all janitors of one store share it."),
+    OPT("kafka_options", kafka_options, OPT_STRING, NULL, 0, 0, OPT_SECRET,
+        "Further librdkafka settings, name=value, divided by commas."),
+    OPT("kafka_session_timeout", kafka_session_timeout_ms, OPT_MS, "45s", 6000, 3600000, 0,
+        "How long the group waits for a silent member."),
+    OPT("deletions_topic", deletions_topic, OPT_STRING, "epufs.deletions.v1", 0, 0, OPT_REQUIRED,
+        "Where deletion events come from."),
+    OPT("completions_topic", completions_topic, OPT_STRING, "epufs.completions.v1", 0, 0,
+        OPT_REQUIRED, "Where completions go."),
+    OPT("deadletter_topic", deadletter_topic, OPT_STRING, "epufs.deadletter.v1", 0, 0, OPT_REQUIRED,
+        "Where refused events go."),
+    OPT("max_outstanding", max_outstanding, OPT_UINT, "1000", 1, 100000, 0,
+        "Events taken from Kafka and not yet accepted."),
+    OPT("redis_url", redis_url, OPT_STRING, NULL, 0, 0, OPT_SECRET,
+        "redis://[user:password@]host[:port][/db] for progress, leases and status; without it the "
+        "janitor works, and repeats more after a crash."),
+    OPT("redis_timeout", redis_timeout_ms, OPT_MS, "500ms", 10, 60000, 0,
+        "One Redis command; what takes longer counts as Redis being down."),
+    OPT("ledger_keep", ledger_keep_ms, OPT_MS, "168h", 1000, 0, 0,
+        "How long Redis keeps the record of a completed deletion."),
+    OPT("lease", lease_ms, OPT_MS, "30s", 2000, 3600000, 0,
+        "How long Redis keeps a deletion for a janitor that gives no sign of life; then another "
+        "one goes on with it."),
+    OPT("upload_window", upload_window_ms, OPT_MS, "90s", 1000, 86400000, 0,
+        "After a tombstone, how long an upload that passed the check before may still end: at "
+        "least the writers' upload_expiry + upload_timeout + 20s for what is under way in the "
+        "network. A deletion completes no earlier."),
+    OPT("intent_scan_interval", intent_scan_interval_ms, OPT_MS, "30s", 100, 86400000, 0,
+        "How often open deletions are looked for in the store: of HTTP requests, and of janitors "
+        "that died."),
+    OPT("workers", workers, OPT_UINT, "4", 1, 64, 0,
+        "Threads of each lane: accepting events, small deletions, big deletions."),
+    OPT("max_open_jobs", max_open_jobs, OPT_UINT, "10000", 1, 1000000, 0,
+        "Open deletions kept in memory; more wait in the store."),
+    OPT("json", json, OPT_BOOL, NULL, 0, 0, 0, "Commands: print JSON."),
+    OPT("dry_run", dry_run, OPT_BOOL, NULL, 0, 0, 0, "delete: only count."),
+    OPT("wait", wait, OPT_BOOL, NULL, 0, 0, 0, "delete: wait until it is completed."),
+    OPT("tenant", tenant, OPT_STRING, NULL, 0, 0, 0, "delete: tenant id."),
+    OPT("timeline", timeline, OPT_STRING, NULL, 0, 0, 0, "delete: timeline id."),
+    OPT("endpoint", endpoint, OPT_STRING, NULL, 0, 0, 0, "delete: endpoint id."),
+    OPT("upto_gen", upto_gen, OPT_STRING, NULL, 0, 0, 0,
+        "delete: highest generation of the endpoint that goes."),
+    OPT("reason", reason, OPT_STRING, "operator", 0, 0, 0, "delete: for the records."),
+    OPT("not_before", not_before, OPT_STRING, NULL, 0, 0, 0,
+        "delete: when the removal may begin, RFC 3339; the tombstone does not wait."),
+    {.name = NULL},
+};
+
+static int command(struct service *s, char **words)
+{
+    if (strcmp(words[0], "run") == 0 && !words[1])
+        return -1;
+    if (strcmp(words[0], "status") == 0 && !words[1])
+        return command_status(s);
+    if (strcmp(words[0], "delete") == 0 && !words[1])
+        return command_delete(s);
+    fprintf(stderr, "epufs-janitor: '%s': expected run, status or delete\n",
+            words[1] ? words[1] : words[0]);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option *const tables[] = {service_options, janitor_options, NULL};
+    static const struct options_spec options = {
+        .program = "epufs-janitor",
+        .summary = "Makes deletions of tenants, timelines and endpoints true.",
+        .usage = "[run | status | delete]",
+        .tables = tables,
+    };
+    static const struct app app = {
+        .program = "epufs-janitor",
+        .options = &options,
+        .conf_size = sizeof(struct janitor_conf),
+        .pool_bytes = 16 * 1024,
+        .write_buffer_bytes = 64 * 1024,
+        .command = command,
+        .not_ready = engine_not_ready,
+        .start = engine_start,
+        .stop = engine_stop,
+    };
+    return service_main(&app, argc, argv);
+}
