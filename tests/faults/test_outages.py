@@ -1,0 +1,228 @@
+"""Redis, Kafka and the store go away and come back: deletions wait at most, and nothing is lost."""
+
+import dataclasses
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack import broker
+from devstack.broker import Broker
+from devstack.epufs import Janitor
+from devstack.keys import KeyPair
+from devstack.redis import Redis
+from devstack.rgw import Rgw
+from harness import http
+from harness.deletions import (
+    QUICK_OPTIONS,
+    ControlPlane,
+    Deletion,
+    TopicNames,
+    metric,
+    until,
+)
+from harness.ids import Endpoint
+from harness.launch import Launcher
+from harness.proxy import Proxy
+from harness.stores import S3Store, Store, numbered
+
+FILES = 3
+MANY = 1500  # more than one page
+
+
+def planted(store: Store, files: int = FILES) -> Deletion:
+    """A deletion to ask for, of an endpoint with files; those of a newer generation are to stay."""
+    endpoint = Endpoint()
+    store.put_many(numbered(endpoint.gen_prefix(1), files))
+    store.put_many(numbered(endpoint.gen_prefix(2), FILES))
+    return Deletion(endpoint, upto_gen=1)
+
+
+def check_gone(store: Store, deletion: Deletion) -> None:
+    newer = deletion.endpoint.gen_prefix(2)
+    assert len(store.listing(newer)) == len(store.listing(deletion.prefix)) == FILES
+
+
+# ---- Redis ----
+
+
+def test_redis_down_killed_or_silent_stops_no_deletion(
+    launch: Launcher, kafka: Broker, topics: TopicNames, folder_store: Store, tmp_path: Path
+):
+    redis = Redis(tmp_path / "redis")
+    options = (*topics.options(), *QUICK_OPTIONS, "--redis-timeout=200ms")
+    janitor = launch.janitor(folder_store, kafka, redis, *options)
+    asked = []
+
+    def ask(control: ControlPlane) -> None:
+        """Returns with the deletion under way: it has yet to wait for uploads to end."""
+        asked.append(planted(folder_store))
+        control.publish(asked[-1])
+        control.wait_accepted(asked[-1])
+
+    def up() -> bool:
+        return metric(janitor, "epufs_ledger_up") == 1
+
+    with ControlPlane(folder_store, kafka, topics) as control:
+        ask(control)
+        assert not up()
+        with redis:
+            until(up, "Redis in use")
+            ask(control)
+            redis.kill()
+            ask(control)
+            control.completed(asked[-1])
+            redis.start()
+            until(up, "Redis in use again")
+            ask(control)
+            redis.pause()
+            ask(control)
+            control.completed(asked[-1])
+            redis.resume()
+            until(up, "Redis in use after its silence")
+        for deletion in asked:
+            control.completed(deletion)
+            check_gone(folder_store, deletion)
+        assert len(control.completions.to_end()) == len(asked)
+        control.no_dead_letters()
+
+
+# ---- Kafka ----
+
+
+@pytest.fixture
+def absent_kafka(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of the test's own that does not answer yet."""
+    server = broker.create(tmp_path / "broker")
+    try:
+        if server.kind == "mock":  # it has a port only once it runs
+            server.start()
+            server.begin_outage()
+        yield server
+    finally:
+        server.stop()
+
+
+@dataclasses.dataclass(frozen=True)
+class UsualTopics:
+    deletions: str = broker.DELETIONS
+    completions: str = broker.COMPLETIONS
+    dead_letters: str = broker.DEAD_LETTERS
+
+    def options(self) -> list[str]:
+        return []
+
+
+def test_kafka_down_at_the_start_and_in_the_middle(
+    launch: Launcher, absent_kafka: Broker, redis: Redis, folder_store: Store, keys: KeyPair
+):
+    janitor = launch.janitor(folder_store, absent_kafka, redis, *QUICK_OPTIONS, ready=False)
+    janitor.wait_ready(path="/livez")
+    assert janitor.status("/readyz") == 503
+    # What comes over HTTP is worked off without Kafka, and told when there is one.
+    early = planted(folder_store)
+    delete_over_http(launch, folder_store, keys, early)
+    wait_swept(folder_store, early)
+    absent_kafka.end_outage()
+    janitor.wait_ready()
+    with ControlPlane(folder_store, absent_kafka, UsualTopics()) as control:
+        control.completed(early)
+        late = planted(folder_store)
+        control.publish(late)
+        control.wait_accepted(late)
+        absent_kafka.begin_outage()
+        wait_swept(folder_store, late)
+        until(lambda: publishing_fails(janitor), "an attempt to publish")
+        assert folder_store.get(late.intent) is not None
+        absent_kafka.end_outage()
+        control.completed(late)
+        for deletion in (early, late):
+            check_gone(folder_store, deletion)
+            assert len({e["id"] for e in control.all_completions(deletion)}) == 1
+        control.no_dead_letters()
+
+
+def delete_over_http(launch: Launcher, store: Store, keys: KeyPair, deletion: Deletion) -> None:
+    endpoint = deletion.endpoint
+    token = endpoint.token(keys, deletion.upto_gen)
+    writer = launch.writer(store)
+    assert http.delete(writer.url, endpoint.url, token).status == 200
+
+
+def wait_swept(store: Store, deletion: Deletion) -> None:
+    until(lambda: not store.listing(deletion.endpoint.gen_prefix(1)), "the end of the sweep")
+
+
+def publishing_fails(janitor: Janitor) -> bool:
+    return metric(janitor, "epufs_deletion_step_failures_total") > 0
+
+
+# ---- The store ----
+
+
+@dataclasses.dataclass
+class Shaky:
+    """A janitor on a store behind a proxy; `control` and `store` see the store past it."""
+
+    proxy: Proxy
+    store: Store
+    janitor: Janitor
+    control: ControlPlane
+
+
+@pytest.fixture
+def shaky(
+    rgw_proxy: Proxy, launch: Launcher, kafka: Broker, redis: Redis, topics: TopicNames, rgw: Rgw
+) -> Iterator[Shaky]:
+    prefix = f"t-{secrets.token_hex(6)}"
+    behind = S3Store(dataclasses.replace(rgw.s3, endpoint=rgw_proxy.url), rgw.bucket, prefix)
+    options = (*topics.options(), *QUICK_OPTIONS, "--store-timeout=2s")
+    janitor = launch.janitor(behind, kafka, redis, *options)
+    store = S3Store(rgw.s3, rgw.bucket, prefix)
+    with ControlPlane(store, kafka, topics) as control:
+        yield Shaky(rgw_proxy, store, janitor, control)
+
+
+@pytest.mark.parametrize("trouble", [Proxy.refuse, Proxy.stall], ids=["refused", "stalled"])
+def test_events_that_come_while_the_store_is_away_wait_for_it(
+    shaky: Shaky, trouble: Callable[[Proxy], None]
+):
+    asked = [planted(shaky.store) for _ in range(4)]
+    shaky.control.publish(asked[0])
+    shaky.control.wait_accepted(asked[0])
+    trouble(shaky.proxy)
+    for deletion in asked[1:]:
+        shaky.control.publish(deletion)
+
+    def failures() -> float:
+        return metric(shaky.janitor, "epufs_deletion_step_failures_total")
+
+    until(lambda: failures() >= len(asked), "failures")
+    assert not any(shaky.store.get(deletion.intent) for deletion in asked[1:])
+    shaky.proxy.resume()
+    for deletion in asked:
+        shaky.control.completed(deletion)
+        check_gone(shaky.store, deletion)
+    shaky.control.no_dead_letters()
+    ids = [f"done:{deletion.job_id}" for deletion in asked]
+    assert {e["id"] for d in asked for e in shaky.control.all_completions(d)} == set(ids)
+
+
+def test_a_sweep_goes_on_where_lost_connections_stopped_it(shaky: Shaky):
+    deletion = planted(shaky.store, MANY)
+    generation = deletion.endpoint.gen_prefix(1)
+    shaky.proxy.slow_down(0.1)
+    shaky.control.publish(deletion)
+    for bound in (MANY, MANY * 3 // 4):
+        wait_fewer(shaky.store, generation, bound)
+        shaky.proxy.cut()
+    shaky.proxy.resume()
+    event = shaky.control.completed(deletion)
+    check_gone(shaky.store, deletion)
+    assert event["data"]["deleted"]["files"] <= MANY
+    shaky.control.no_dead_letters()
+
+
+def wait_fewer(store: Store, prefix: str, bound: int) -> None:
+    until(lambda: len(store.listing(prefix)) < bound, "some progress")

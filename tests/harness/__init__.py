@@ -1,0 +1,6 @@
+"""What the integration and the fault tests share beside the servers of devstack.
+
+ids: names and tokens of made-up endpoints. http: requests as a client makes them. stores: what is
+in a store, seen past our programs. launch: our programs, held to a clean end. deletions: events and their completions.
+proxy: a server that is away, slow or cut off.
+"""

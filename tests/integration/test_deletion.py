@@ -1,0 +1,415 @@
+"""The deletion protocol from outside: an event goes in; the files go, and one completion comes."""
+
+import concurrent.futures
+import dataclasses
+import datetime
+import json
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from devstack.broker import Broker
+from devstack.epufs import Janitor, Writer
+from devstack.keys import KeyPair
+from devstack.redis import Redis
+from harness import http
+from harness.deletions import (
+    QUICK_OPTIONS,
+    RACE_OPTIONS,
+    RACE_WINDOW_S,
+    RACING_WRITER,
+    ControlPlane,
+    Deletion,
+    TopicNames,
+    parse,
+    rfc3339,
+    until,
+)
+from harness.ids import Endpoint
+from harness.launch import Launcher
+from harness.stores import Store, numbered
+
+FILES = {"autoprewarm.blocks": b"a" * 1000, "lfc_state": b"l" * 70, "pg_stat/a.stat": b""}
+FILES_BYTES = 1070
+
+
+@pytest.fixture(scope="module", autouse=True)
+def janitor(
+    module_launch: Launcher,
+    store: Store,
+    kafka: Broker,
+    redis: Redis,
+    store_topics: TopicNames,
+) -> Janitor:
+    options = (*store_topics.options(), *QUICK_OPTIONS)
+    return module_launch.janitor(store, kafka, redis, *options)
+
+
+@pytest.fixture(scope="module")
+def control(
+    store: Store, kafka: Broker, store_topics: TopicNames, janitor: Janitor
+) -> Iterator[ControlPlane]:
+    with ControlPlane(store, kafka, store_topics) as plane:
+        yield plane
+
+
+def plant(store: Store, endpoint: Endpoint, gen: int) -> None:
+    for path, body in FILES.items():
+        store.put(endpoint.key(path, gen), body)
+
+
+def seconds(rfc3339_text: str) -> float:
+    return datetime.datetime.fromisoformat(rfc3339_text).timestamp()
+
+
+# ---- What goes, and what stays ----
+
+
+def test_an_endpoint_event_removes_its_generations_and_nothing_else(
+    control: ControlPlane, store: Store, endpoint: Endpoint
+):
+    neighbours = [
+        endpoint.sibling("ep-10"),
+        endpoint.sibling("ep-"),
+        endpoint.sibling("EP-1"),
+        dataclasses.replace(endpoint, timeline=secrets.token_hex(16)),
+        dataclasses.replace(endpoint, tenant=secrets.token_hex(16)),
+    ]
+    for gen in (0, 7, 8, 2**63):
+        plant(store, endpoint, gen)
+    for neighbour in neighbours:
+        plant(store, neighbour, 7)
+    deletion = Deletion(endpoint, upto_gen=7)
+    began = time.time()
+    event_id = control.publish(
+        deletion, reason="reassigned", requested_at="2026-01-02T03:04:05Z", traceparent="ignored"
+    )
+    event = control.check(deletion, files=6, size=2 * FILES_BYTES)
+    assert sorted(store.listing(endpoint.prefix)) == sorted(
+        endpoint.key(path, gen) for path in FILES for gen in (8, 2**63)
+    )
+    for neighbour in neighbours:
+        assert len(store.listing(neighbour.prefix)) == 3, neighbour
+    tombstone = json.loads(store.get(endpoint.tombstone(7)) or b"")
+    assert tombstone["job_id"] == deletion.job_id
+    check_fields(event, deletion, event_id, began)
+
+
+def check_fields(event: dict[str, object], deletion: Deletion, event_id: str, began: float) -> None:
+    data = event.pop("data")
+    assert isinstance(data, dict)
+    assert began - 1 <= seconds(str(event.pop("time"))) <= time.time() + 1
+    assert str(event.pop("source")).startswith("/epufs/janitor/")
+    assert event == {
+        "specversion": "1.0",
+        "id": f"done:{deletion.job_id}",
+        "type": "io.epufs.deletion.completed.v1",
+        "subject": deletion.path,
+        "datacontenttype": "application/json",
+        "causationid": event_id,
+    }
+    times = [seconds(data.pop(f"{name}_at")) for name in ("started", "completed")]
+    assert began - 1 <= times[0] <= times[1] <= time.time() + 1
+    # A second ahead at most: the store's clock, rounded up.
+    assert began - 1 <= seconds(data.pop("accepted_at")) <= times[1] + 1
+    assert data.pop("attempts") == 1
+    assert data == deletion.data() | {
+        "job_id": deletion.job_id,
+        "outcome": "completed",
+        "deleted": {"files": 6, "bytes": 2 * FILES_BYTES},
+        "counts_are": "at_least",
+        "causation_id": event_id,
+        "requested_at": "2026-01-02T03:04:05Z",
+        "reason": "reassigned",
+        "dry_run": False,
+        "not_before": None,
+        "tokens_expire_by": None,
+        "error": None,
+        "subsumed_by": None,
+    }
+
+
+def test_a_timeline_and_a_tenant_of_2500_objects_go_whole(control: ControlPlane, store: Store):
+    one, other, bystander = Endpoint(), Endpoint(), Endpoint()
+    for name in ("ep-1", "ep-10", "x"):
+        plant(store, one.sibling(name), 3)
+    elsewhere = dataclasses.replace(one, timeline=secrets.token_hex(16))
+    for still in (elsewhere, bystander):
+        plant(store, still, 0)
+    for number in range(5):
+        spread = dataclasses.replace(other, timeline=secrets.token_hex(16), name=f"ep-{number}")
+        store.put_many(numbered(spread.gen_prefix(number), 500), b"four")
+    timeline, tenant = Deletion(one, "timeline"), Deletion(other, "tenant")
+    for deletion in (timeline, tenant):
+        control.publish(deletion)
+    control.check(tenant, files=2500, size=10_000)
+    control.check(timeline, files=9, size=3 * FILES_BYTES)
+    assert not store.listing(tenant.prefix)
+    assert not store.listing(timeline.prefix)
+    for still in (elsewhere, bystander):
+        assert len(store.listing(still.prefix)) == 3
+
+
+def test_repeated_and_late_events_change_nothing(
+    control: ControlPlane, store: Store, endpoint: Endpoint
+):
+    for gen in (0, 1, 2):
+        plant(store, endpoint, gen)
+    deletion, older = Deletion(endpoint, upto_gen=1), Deletion(endpoint, upto_gen=0)
+    first = control.publish(deletion)
+    control.publish(deletion, event_id=first)
+    control.publish(deletion)
+    control.wait_accepted(deletion)
+    control.publish(deletion, mode="bare")
+    event = control.completed(deletion)
+    before = {key: store.get(key) for key in store.listing(endpoint.prefix)}
+    assert sorted(before) == sorted(endpoint.key(path, 2) for path in FILES)
+    control.publish(older)
+    for event_id in (first, None):
+        seen = len(control.all_completions(deletion))
+        control.publish(deletion, event_id=event_id)
+        control.further_completion(deletion, seen)
+        control.wait_ended(deletion)
+    again = control.all_completions(deletion)
+    # What came while the job was open belongs to it; each of the later two ran it anew.
+    assert len(again) == 3
+    for other in again:
+        assert other["id"] == event["id"]
+        assert other["data"]["deleted"] == {"files": 6, "bytes": 2 * FILES_BYTES}
+    control.check(older, files=0, size=0)
+    assert {key: store.get(key) for key in store.listing(endpoint.prefix)} == before
+
+
+# ---- Kinds of deletions ----
+
+
+def test_a_delayed_deletion_fences_at_once_and_removes_later(
+    control: ControlPlane, store: Store, writer: Writer, keys: KeyPair, endpoint: Endpoint
+):
+    plant(store, endpoint, 1)
+    deletion = Deletion(endpoint, upto_gen=1)
+    # Past what an undelayed one takes from its event to its end.
+    due = time.time() + 4
+    control.publish(deletion, not_before=rfc3339(due))
+    control.wait_accepted(deletion)
+    url = endpoint.file_url("lfc_state")
+    assert http.put(writer.url, url, endpoint.token(keys, 1), b"x").status == 410
+    assert http.put(writer.url, url, endpoint.token(keys, 2), b"x").status == 200
+    gone_at = None
+    while not gone_at:
+        moment = time.time()  # before the look
+        if len(store.listing(endpoint.gen_prefix(1))) < 3:
+            gone_at = time.time()
+        assert moment < due + 30
+        time.sleep(0.05)
+    assert gone_at >= int(due)
+    event = control.check(deletion, files=3, size=FILES_BYTES)
+    assert event["data"]["not_before"] == rfc3339(due)
+    assert store.get(endpoint.key("lfc_state", 2)) == b"x"
+
+
+def test_a_dry_run_counts_and_leaves_everything(
+    control: ControlPlane, store: Store, writer: Writer, keys: KeyPair, endpoint: Endpoint
+):
+    plant(store, endpoint, 1)
+    dry = [
+        Deletion(endpoint, upto_gen=1, dry_run=True),
+        Deletion(endpoint, "timeline", dry_run=True),
+        Deletion(endpoint, "tenant", dry_run=True),
+    ]
+    for deletion in dry:
+        control.publish(deletion)
+    for deletion in dry:
+        event = control.check(deletion, files=3, size=FILES_BYTES)
+        assert event["data"]["dry_run"] is True
+    assert len(store.listing(endpoint.prefix)) == 3
+    assert not [key for key in store.listing("tombstones/") if endpoint.tenant in key]
+    url, token = endpoint.file_url("lfc_state"), endpoint.token(keys, 1)
+    assert http.put(writer.url, url, token, b"x").status == 200
+
+
+def test_an_endpoint_event_without_a_generation_means_generation_0(
+    control: ControlPlane, store: Store, writer: Writer, keys: KeyPair, endpoint: Endpoint
+):
+    for gen in (0, 1):
+        plant(store, endpoint, gen)
+    deletion = Deletion(endpoint)
+    control.publish(deletion)
+    control.check(deletion, files=3, size=FILES_BYTES)
+    assert sorted(store.listing(endpoint.prefix)) == sorted(endpoint.key(path, 1) for path in FILES)
+    assert not [key for key in store.listing("tombstones/") if endpoint.tenant in key]
+    url, token = endpoint.file_url("lfc_state"), endpoint.token(keys)
+    assert http.put(writer.url, url, token, b"x").status == 200
+
+
+def test_without_a_generation_each_event_is_a_deletion_of_its_own(
+    control: ControlPlane, store: Store, endpoint: Endpoint
+):
+    """Nothing fences the endpoint, so it may fill again; the job's id stays the same."""
+    deletion = Deletion(endpoint)
+    for run in range(3):
+        plant(store, endpoint, 0)
+        # Published before the one before has ended: only its last look at the store counts.
+        control.publish(deletion)
+        control.further_completion(deletion, run)
+        counts = control.all_completions(deletion)[run]["data"]["deleted"]
+        assert counts == {"files": 3, "bytes": FILES_BYTES}
+        assert not store.listing(endpoint.prefix)
+    control.wait_ended(deletion)
+
+
+def test_the_janitor_verifies_and_completes_an_http_deletion(
+    control: ControlPlane, store: Store, writer: Writer, keys: KeyPair, endpoint: Endpoint
+):
+    for name in ("ep-1", "ep-10"):
+        plant(store, endpoint.sibling(name), 4)
+    token = keys.prefix_token(endpoint.tenant, endpoint.timeline)
+    answer = http.delete(writer.url, endpoint.timeline_url, token)
+    assert answer.status == 200
+    assert answer.json()["deleted"] == {"files": 6, "bytes": 2 * FILES_BYTES}
+    deletion = Deletion(endpoint, "timeline")
+    event = control.completed(deletion)
+    assert "causationid" not in event
+    assert (event["data"]["reason"], event["data"]["causation_id"]) == ("http", None)
+    assert control.all_completions(deletion) == [event]
+    assert deletion.tombstone
+    assert store.get(deletion.tombstone)
+    assert not store.listing(endpoint.timeline_prefix)
+
+
+# ---- Races ----
+
+
+class Uploads:
+    """Threads that store files of one generation without a pause, and what they were told."""
+
+    def __init__(self, writer: Writer, token: str, endpoint: Endpoint, mark: str) -> None:
+        self.writer = writer
+        self.token = token
+        self.endpoint = endpoint
+        self.mark = mark
+        self.ended: list[tuple[float, float, int]] = []  # begin, end, status
+        self._over = threading.Event()
+        self._pool = concurrent.futures.ThreadPoolExecutor(8)
+        self._tasks: list[concurrent.futures.Future[None]] = []
+
+    def start(self, small: int, large: int, slow: int) -> None:
+        kinds = [self._small] * small + [self._large] * large + [self._slow] * slow
+        for number, put in enumerate(kinds):
+            path = f"pg_stat/{self.mark}-{number}.stat"
+            self._tasks.append(self._pool.submit(self._repeat, put, path))
+
+    def stop(self) -> None:
+        self._over.set()
+        self._pool.shutdown()
+        for task in self._tasks:
+            task.result()
+
+    def statuses(self) -> set[int]:
+        return {status for _, _, status in self.ended}
+
+    def _repeat(self, put: Callable[[str], int], path: str) -> None:
+        while not self._over.is_set():
+            began = time.time()
+            status = put(path)
+            self.ended.append((began, time.time(), status))
+
+    def _send(self, path: str, body: bytes) -> int:
+        return http.put(self.writer.url, self.endpoint.file_url(path), self.token, body).status
+
+    def _small(self, path: str) -> int:
+        return self._send(path, b"small")
+
+    def _large(self, path: str) -> int:
+        return self._send(path, b"L" * 300_000)
+
+    def _slow(self, path: str) -> int:
+        """A body that takes 2.8 s: within the writer's time, and longer than a sweep takes."""
+        piece, pieces = b"s" * 10_000, 28
+        head = (
+            f"PUT {self.endpoint.file_url(path)} HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {self.token}\r\nConnection: close\r\n"
+            f"Content-Length: {len(piece) * pieces}\r\n\r\n"
+        )
+        with http.dial(self.writer.url) as connection:
+            connection.sendall(head.encode())
+            for _ in range(pieces):
+                time.sleep(0.1)
+                try:
+                    connection.sendall(piece)
+                except (BrokenPipeError, ConnectionResetError):
+                    break  # refused already; the answer may be there
+            return _status(connection)
+
+
+def _status(connection: socket.socket) -> int:
+    try:
+        line = connection.makefile("rb").readline(100)
+    except ConnectionResetError:
+        return 0
+    return int(line.split()[1]) if line else 0
+
+
+def test_uploads_that_race_with_a_deletion_leave_nothing_and_new_ones_all_pass(
+    launch: Launcher,
+    kafka: Broker,
+    redis: Redis,
+    topics: TopicNames,
+    store: Store,
+    writer: Writer,
+    keys: KeyPair,
+    endpoint: Endpoint,
+):
+    options = (*topics.options(), *RACE_OPTIONS)
+    launch.janitor(store, kafka, redis, *options)
+    racing = launch.writer(store, *RACING_WRITER)
+    old = Uploads(racing, endpoint.token(keys, 1), endpoint, "old")
+    new = Uploads(writer, endpoint.token(keys, 2), endpoint, "new")
+    deletion = Deletion(endpoint, upto_gen=1)
+    with ControlPlane(store, kafka, topics) as control:
+        try:
+            old.start(small=2, large=2, slow=4)
+            new.start(small=1, large=1, slow=0)
+            until(lambda: len(store.listing(endpoint.gen_prefix(1))) == 8, "files of each upload")
+            control.publish(deletion)
+            control.wait_accepted(deletion)
+            fenced_at = time.time()
+            event = control.completed(deletion)
+            watch_empty(store, endpoint.gen_prefix(1), RACE_WINDOW_S)
+        finally:
+            old.stop()
+            new.stop()
+    assert not store.listing(endpoint.gen_prefix(1))
+    assert event["data"]["deleted"]["files"] >= 8
+    assert new.statuses() == {200}
+    # 0: cut off in mid-body; 408: too slow. What began behind the tombstone never passed.
+    assert old.statuses() <= {200, 410, 0, 408}
+    assert {status for began, _, status in old.ended if began > fenced_at} <= {410, 0, 408}
+    # The race took place: uploads that had passed the check ended behind the tombstone.
+    assert [end for _, end, status in old.ended if status == 200 and end > fenced_at]
+    assert len(store.listing(endpoint.gen_prefix(2))) == 2
+
+
+def watch_empty(store: Store, prefix: str, duration_s: float) -> None:
+    until_s = time.monotonic() + duration_s
+    while time.monotonic() < until_s:
+        assert not store.listing(prefix)
+        time.sleep(0.1)
+
+
+# ---- The end ----
+
+
+def test_no_job_of_all_these_was_left_open_or_completed_twice(
+    control: ControlPlane, store: Store, janitor: Janitor
+):
+    """Runs last, and so sees what came late."""
+    assert not store.listing("intents/")
+    ids = [parse(message)["id"] for message in control.completions.to_end()]
+    repeated = {job for job in ids if ids.count(job) > 1}
+    assert len(repeated) <= 2, "only the jobs that were asked for again may be there more than once"
+    assert janitor.alive()
