@@ -19,7 +19,8 @@ say        = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 WARN := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wwrite-strings -Wpointer-arith \
         -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough \
         $(if $(DEVELOPER),-Werror)
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FORTIFY_SOURCE=$(if $(SANITIZE),0,2) -DEPUFS_VERSION='"$(VERSION)"' \
+FORTIFY   ?= $(if $(SANITIZE),0,2)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY) -DEPUFS_VERSION='"$(VERSION)"' \
              -I. -Iinclude -MMD -MP -fPIC -fvisibility=hidden -fstack-protector-strong -pthread \
              -fno-omit-frame-pointer $(WARN) $(CFLAGS) \
              $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
@@ -27,7 +28,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS) -Wl,-z,relro,-z,now \
               $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 # What each room links with. Only these rooms may use these libraries (see tests/layering).
-STORE_LIBS   := -lcurl -lcrypto -lexpat
+STORE_LIBS   := -lcurl -lcrypto -lexpat -ljansson -lisal -lzstd
 EPUFS_LIBS   := -ljansson -lcrypto
 SERVICE_LIBS := -lmicrohttpd -ljansson
 JANITOR_LIBS := -lrdkafka -lhiredis
@@ -47,10 +48,11 @@ JANITOR_MODULES := $(call obj,$(filter-out janitor/main.c,$(call src,janitor)))
 READER_MODULES  := $(call obj,$(filter-out reader/main.c,$(call src,reader)))
 WRITER_MODULES  := $(call obj,$(filter-out writer/main.c,$(call src,writer)))
 UNIT        := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
-HEADERS     := $(wildcard include/store/*.h base/*.h libstore/*.h libstore/*/*.h epufs/*.h \
-                 service/*.h reader/*.h writer/*.h janitor/*.h tests/unit/*.h)
-SOURCES     := $(wildcard base/*.c libstore/*.c libstore/*/*.c epufs/*.c service/*.c reader/*.c \
-                 writer/*.c janitor/*.c tests/unit/*.c tests/tools/*.c bench/*.c)
+# Every folder with C in it.
+ROOMS       := base libstore libstore/s3 libstore/file epufs service reader writer janitor bench \
+               tests/unit tests/tools
+HEADERS     := $(wildcard include/store/*.h $(ROOMS:%=%/*.h))
+SOURCES     := $(wildcard $(ROOMS:%=%/*.c))
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -81,10 +83,10 @@ $(B)/libstore.a: $(STORE_OBJ) $(BASE_OBJ)
 	$(Q)ld -r -o $(B)/libstore-all.o $^ && \
 	    objcopy --localize-hidden $(B)/libstore-all.o && \
 	    rm -f $@ && ar rcs $@ $(B)/libstore-all.o
-$(B)/libstore.so.$(SOVERSION): $(STORE_OBJ) $(BASE_OBJ)
+$(B)/libstore.so.$(SOVERSION): $(STORE_OBJ) $(BASE_OBJ) libstore/libstore.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libstore.so.$(SOVERSION) -Wl,--as-needed \
-	    -o $@ $^ $(STORE_LIBS)
+	    -Wl,--version-script=libstore/libstore.map -o $@ $(filter %.o,$^) $(STORE_LIBS)
 
 define link
 	@mkdir -p $(@D)
@@ -104,6 +106,7 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(JANITOR_MODULES) $(READER_MODULES) $(WRIT
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) $(JANITOR_LIBS) -lcmocka
+$(B)/unit/test_s3_tls: ALL_LIBS += -lssl
 unit: $(UNIT) ## Build and run the unit tests; T=name for one
 	$(Q)for t in $(if $(T),$(B)/unit/test_$(T),$(UNIT)); do $$t || exit 1; done
 
@@ -119,6 +122,7 @@ check: ## Run the unit tests only; T="name name" for some; no network, no root
 	$(Q)$(MAKE) --no-print-directory $(if $(T),$(patsubst %,$(B)/unit/test_%,$(T)),unit-programs)
 	$(Q)$(PYTHON) tests/run $(B) --unit $(T)
 unit-programs: $(UNIT)
+
 
 # ---- The stack for people: docs/devstack.md ----
 # STORE=s3 takes Ceph RGW and Apache Kafka. Where Kafka's packages cannot be had, devstack says what
@@ -166,10 +170,10 @@ install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
 	install -m 644 $(B)/libstore.a $(DESTDIR)$(LIBDIR)
 	install -m 755 $(B)/libstore.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)
 	ln -sf libstore.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libstore.so
-	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(STORE_LIBS)|' \
 	    libstore/libstore.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libstore.pc
 
-.PHONY: all programs lib tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check install help clean hdr-check \
+.PHONY: all programs lib tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check install help clean hdr-check \
         stack-deps demo run stop deps fixtures bench docs docs-check
 help: ## Show this
 	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -177,7 +181,7 @@ help: ## Show this
 # ---- Lint ----
 # The analyzer takes a second or two a file; a file is looked at again when it or a header changed.
 LINT_C       := $(filter-out tests/unit/%,$(SOURCES))
-LINT_SCRIPTS := $(shell grep -lE '^\#!.*sh$$' .ci/* deploy/* deploy/*/* docs/* tests/* 2>/dev/null)
+LINT_SCRIPTS := $(shell grep -lE '^\#!.*sh$$' .ci/* bench/* deploy/* deploy/*/* docs/* tests/* 2>/dev/null)
 TIDY_FLAGS   := -std=c11 -D_GNU_SOURCE -DEPUFS_VERSION='"$(VERSION)"' -I. -Iinclude
 lint: ## Check format, layering, headers, scripts, docs/config.md, and what clang-tidy finds
 	$(Q)deploy/install-deps build test lint

@@ -150,15 +150,17 @@ static bool is_unreserved(char c)
 void percent_encode(struct buf *out, const char *s, size_t n, bool keep_slash)
 {
     static const char upper_hex[] = "0123456789ABCDEF";
+    size_t plain = 0; /* where those begin that go out as they are */
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (is_unreserved(s[i]) || (keep_slash && c == '/')) {
-            buf_addc(out, s[i]);
-        } else {
-            const char escape[3] = {'%', upper_hex[c >> 4], upper_hex[c & 15]};
-            buf_add(out, escape, sizeof(escape));
-        }
+        if (is_unreserved(s[i]) || (keep_slash && c == '/'))
+            continue;
+        const char escape[3] = {'%', upper_hex[c >> 4], upper_hex[c & 15]};
+        buf_add(out, s + plain, i - plain);
+        buf_add(out, escape, sizeof(escape));
+        plain = i + 1;
     }
+    buf_add(out, s + plain, n - plain);
 }
 
 bool percent_decode(const char *s, size_t n, char *out, size_t *out_len)

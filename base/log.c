@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 static atomic_int min_level = LOG_INFO;
 static enum log_format line_format = LOG_TEXT;
@@ -81,32 +82,6 @@ static void add_end(struct line *l, const char *s)
 
 /* ---- Escaping ---- */
 
-/* The length of the well-formed UTF-8 sequence at s (RFC 3629), or 0. *code is its character. The
- * NUL at the string's end is no continuation byte, so nothing behind it is read. */
-static size_t utf8_sequence(const unsigned char *s, uint32_t *code)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (n == 0 || s[0] > 0xf4)
-        return 0;
-    uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    if (c < least[n] || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
-        return 0;
-    *code = c;
-    return n;
-}
-
-/* What could end a line or steer a terminal: C0, DEL, C1, and Unicode's line separators. */
-static bool is_control(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029;
-}
-
 static void add_escape(struct line *l, uint32_t c)
 {
     if (c == '\n')
@@ -123,21 +98,21 @@ static void add_escape(struct line *l, uint32_t c)
  * U+FFFD in JSON, which has no way to say it, and \xNN in text. */
 static void add_escaped(struct line *l, const char *s)
 {
-    const unsigned char *p = (const unsigned char *)s;
-    while (*p && !l->cut) {
+    const char *end = s + strlen(s);
+    while (s < end && !l->cut) {
         uint32_t code = 0;
-        size_t n = utf8_sequence(p, &code);
+        size_t n = utf8_decode(s, (size_t)(end - s), &code);
         if (n == 0 && line_format == LOG_JSON)
             add_str(l, "\\ufffd");
         else if (n == 0)
-            add_fmt(l, "\\x%02x", *p);
-        else if (is_control(code))
+            add_fmt(l, "\\x%02x", (unsigned char)*s);
+        else if (utf8_is_control(code))
             add_escape(l, code);
         else if (code == '"' || code == '\\')
             add_fmt(l, "\\%c", (char)code);
         else
-            add(l, (const char *)p, n);
-        p += n ? n : 1;
+            add(l, s, n);
+        s += n ? n : 1;
     }
 }
 

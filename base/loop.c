@@ -212,7 +212,12 @@ int loop_watch_set(struct loop *l, struct loop_watch *w, int fd, uint32_t events
     if (w->fd == fd && w->events == events)
         return 0;
     struct epoll_event ev = {.events = events, .data.ptr = w};
-    if (epoll_ctl(l->epoll_fd, w->fd == fd ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) != 0)
+    int rc = epoll_ctl(l->epoll_fd, w->fd == fd ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev);
+    if (rc != 0 && errno == ENOSPC) /* which speaks of no disk */
+        return store_err_set(err, STORE_FAILED,
+                             "loop: cannot watch file descriptor %d: fs.epoll.max_user_watches",
+                             fd);
+    if (rc != 0)
         return store_err_errno(err, errno, "loop: cannot watch file descriptor %d", fd);
     w->fd = fd;
     w->events = events;

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "epufs/intent.h"
 
-enum { MAX_INTENT_BYTES = 65536, MAX_TOMBSTONE_BYTES = 4096 };
+enum { MAX_TOMBSTONE_BYTES = 4096 };
 
 /* ---- Tombstone ---- */
 
@@ -78,23 +79,27 @@ static int write_tombstone(store *s, store_loop *loop, const struct deletion *d,
 
 /* ---- Intent ---- */
 
-/* 0: there is none. 1: *d is what it says. */
-static int read_intent(store *s, store_loop *loop, struct deletion *d, struct store_err *err)
+enum intent_state deletion_read_intent(store *s, store_loop *loop, const char *job_id,
+                                       struct deletion *d, struct store_err *err)
 {
     char key[LAYOUT_KEY_SIZE];
     void *text = NULL;
     size_t n = 0;
-    struct deletion open;
-    layout_intent(d->job_id, key);
-    if (store_sync_get(s, loop, key, MAX_INTENT_BYTES, &text, &n, NULL, err) != 0)
-        return err->code == STORE_NOT_FOUND ? 0 : -1;
-    int rc = deletion_from_json(text, n, &open, err);
+    layout_intent(job_id, key);
+    if (store_sync_get(s, loop, key, INTENT_MAX_BYTES, &text, &n, NULL, err) != 0)
+        return err->code == STORE_NOT_FOUND ? INTENT_NONE : INTENT_FAILED;
+    int rc = deletion_from_json(text, n, d, err);
     free(text);
-    /* One that cannot be read, or is another job's, is written anew: the tombstone comes first. */
-    if (rc != 0 || strcmp(open.job_id, d->job_id) != 0)
-        return 0;
-    *d = open;
-    return 1;
+    return rc == 0 ? INTENT_READ : INTENT_UNREADABLE;
+}
+
+bool deletion_is_open(store *s, store_loop *loop, const char *job_id)
+{
+    char key[LAYOUT_KEY_SIZE];
+    struct store_info info;
+    struct store_err err;
+    layout_intent(job_id, key);
+    return store_sync_head(s, loop, key, &info, &err) == 0 || err.code != STORE_NOT_FOUND;
 }
 
 static int write_intent(store *s, store_loop *loop, const struct deletion *d,
@@ -102,7 +107,7 @@ static int write_intent(store *s, store_loop *loop, const struct deletion *d,
 {
     static const struct store_put_opts opts = {.content_type = "application/json"};
     char key[LAYOUT_KEY_SIZE];
-    struct buf text = BUF_INIT(MAX_INTENT_BYTES);
+    struct buf text = BUF_INIT(INTENT_MAX_BYTES);
     layout_intent(d->job_id, key);
     int rc = deletion_to_json(d, &text);
     if (rc != 0 || buf_failed(&text))
@@ -116,9 +121,15 @@ static int write_intent(store *s, store_loop *loop, const struct deletion *d,
 int deletion_accept(store *s, store_loop *loop, struct deletion *d, struct store_err *err)
 {
     struct store_info info = {0};
-    int found = read_intent(s, loop, d, err);
-    if (found != 0)
-        return found > 0 ? 0 : -1;
+    struct deletion open;
+    enum intent_state found = deletion_read_intent(s, loop, d->job_id, &open, err);
+    if (found == INTENT_FAILED)
+        return -1;
+    /* One that cannot be read, or is another job's, is written anew: the tombstone comes first. */
+    if (found == INTENT_READ && strcmp(open.job_id, d->job_id) == 0) {
+        *d = open;
+        return 0;
+    }
     if (leaves_tombstone(d)) {
         if (write_tombstone(s, loop, d, &d->accepted_at_s, err) != 0)
             return -1;

@@ -36,6 +36,21 @@ void deletion_set_job_id(struct deletion *d);
 int deletion_to_json(const struct deletion *d, struct buf *out);
 int deletion_from_json(const char *json, size_t n, struct deletion *out, struct store_err *err);
 
+/* How an intent was met in the store. */
+enum intent_state {
+    INTENT_READ,
+    INTENT_NONE,
+    INTENT_UNREADABLE, /* it is there, but says nothing that can be understood */
+    INTENT_FAILED,     /* the store did not tell */
+};
+/* Reads the intent of a job. *d is what it says after INTENT_READ, *err why not after
+ * INTENT_UNREADABLE and INTENT_FAILED. d->job_id follows from what it says: another one than was
+ * asked for means that it lies in a wrong place. */
+enum intent_state deletion_read_intent(store *s, store_loop *loop, const char *job_id,
+                                       struct deletion *d, struct store_err *err);
+/* Whether the job's intent stands; true also when the store does not answer. */
+bool deletion_is_open(store *s, store_loop *loop, const char *job_id);
+
 /* Accepts: writes the tombstone (unless dry_run or an endpoint without upto_gen), then the intent.
  * Sets d->accepted_at_s. When an intent of that job is already open, its tombstone stands: then
  * nothing is written and *d becomes what that intent says. */

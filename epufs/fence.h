@@ -7,6 +7,9 @@
 
 #include "epufs/layout.h"
 
+/* How long reader and writer wait for a verdict. */
+enum { FENCE_TIMEOUT_MS = 10000 };
+
 struct fence_verdict {
     bool deleted;
     enum scope_kind by;    /* deleted: whose tombstone */

@@ -25,13 +25,22 @@ void layout_scope(const struct scope *s, char out[LAYOUT_KEY_SIZE])
     key_printf(out, "%s/", path);
 }
 
+int layout_open_timeline(store *whole, const struct scope *s, store **out, struct store_err *err)
+{
+    assert(s->kind != SCOPE_TENANT);
+    char prefix[LAYOUT_KEY_SIZE];
+    struct scope timeline = *s;
+    timeline.kind = SCOPE_TIMELINE;
+    layout_scope(&timeline, prefix);
+    return store_narrow(whole, prefix, out, err);
+}
+
 void layout_files(const struct scope *endpoint, uint64_t gen, char out[LAYOUT_KEY_SIZE])
 {
     assert(endpoint->kind == SCOPE_ENDPOINT);
-    char path[SCOPE_PATH_SIZE], hex[17];
-    scope_path(endpoint, path);
+    char hex[17];
     u64_hex16(gen, hex);
-    key_printf(out, "%s/%s/pgdata/", path, hex);
+    key_printf(out, "endpoints/%s/%s/pgdata/", endpoint->endpoint, hex);
 }
 
 void layout_file(const struct scope *endpoint, uint64_t gen, const char *path,

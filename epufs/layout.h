@@ -1,4 +1,4 @@
-/* layout.h - where everything lies in the store. Pure.
+/* layout.h - where everything lies in the store. Pure, but for layout_open_timeline().
  *
  *     tenants/<tenant>/timelines/<timeline>/endpoints/<endpoint>/<gen, 16 hex>/pgdata/<path>
  *     tombstones/tenant/<tenant>
@@ -7,18 +7,27 @@
  *     intents/<job_id>
  *
  * The generation in a tombstone's key is inverted so that a listing's first entry is the highest.
- */
+ *
+ * Who serves the files of an endpoint gets them from a store that was narrowed to their timeline,
+ * so that no mistake in a key can lead to those of another one. Tombstones, intents and deletions
+ * need the whole store. */
 #ifndef EPUFS_LAYOUT_H
 #define EPUFS_LAYOUT_H
+
+#include <store/store.h>
 
 #include "epufs/scope.h"
 
 enum { LAYOUT_KEY_SIZE = 1025, JOB_ID_SIZE = 65 };
 
-/* A file's key. path must be valid (scope_path_problem). */
+/* The part of the store that holds the files of s's timeline, and nothing else. s is a timeline or
+ * an endpoint. *out is the caller's: store_close(); operations may outlast it. Returns 0, or -1
+ * with STORE_NO_MEMORY. */
+int layout_open_timeline(store *whole, const struct scope *s, store **out, struct store_err *err);
+/* In that part: a file's key. path must be valid (scope_path_problem). */
 void layout_file(const struct scope *endpoint, uint64_t gen, const char *path,
                  char out[LAYOUT_KEY_SIZE]);
-/* "…/<gen>/pgdata/": what all files of one generation begin with. */
+/* In that part: "…/<gen>/pgdata/", what all files of one generation begin with. */
 void layout_files(const struct scope *endpoint, uint64_t gen, char out[LAYOUT_KEY_SIZE]);
 /* "tenants/…/": what everything of the scope begins with, with the trailing slash. */
 void layout_scope(const struct scope *s, char out[LAYOUT_KEY_SIZE]);

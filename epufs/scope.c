@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "base/xalloc.h"
 
 static bool is_digit(char c)
@@ -92,52 +93,20 @@ void scope_path(const struct scope *s, char out[SCOPE_PATH_SIZE])
 
 /* ---- Paths -------------------------------------------------------------------------------- */
 
-/* Reads one character of UTF-8: its length in bytes, or 0 when it is not one. The bounds of the
- * second byte are what keeps overlong forms, surrogates and numbers above U+10FFFF out. */
-static size_t utf8_char(const unsigned char *s, size_t n, uint32_t *code)
-{
-    static const struct {
-        unsigned char first_lo, first_hi, second_lo, second_hi, len;
-    } forms[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    if (s[0] < 0x80) {
-        *code = s[0];
-        return 1;
-    }
-    for (size_t i = 0; i < LEN(forms); i++) {
-        size_t len = forms[i].len;
-        if (s[0] < forms[i].first_lo || s[0] > forms[i].first_hi)
-            continue;
-        if (n < len || s[1] < forms[i].second_lo || s[1] > forms[i].second_hi)
-            return 0;
-        *code = s[0] & (0xffu >> (len + 1));
-        for (size_t k = 1; k < len; k++) {
-            if ((s[k] & 0xc0) != 0x80)
-                return 0;
-            *code = *code << 6 | (s[k] & 0x3f);
-        }
-        return len;
-    }
-    return 0;
-}
-
-/* C0, DEL and C1, as Unicode's category Cc. */
-static bool is_control(uint32_t code)
+/* C0, DEL and C1, as Unicode's category Cc. Line separators may stand in a path. */
+static bool is_cc(uint32_t code)
 {
     return code < 0x20 || (code >= 0x7f && code <= 0x9f);
 }
 
-static const char *characters_problem(const unsigned char *s, size_t n)
+static const char *characters_problem(const char *s, size_t n)
 {
     while (n > 0) {
         uint32_t code;
-        size_t len = utf8_char(s, n, &code);
+        size_t len = utf8_decode(s, n, &code);
         if (len == 0)
             return "the path is not valid UTF-8";
-        if (is_control(code))
+        if (is_cc(code))
             return "the path has a control character";
         s += len;
         n -= len;
@@ -160,7 +129,7 @@ const char *scope_path_problem(const char *path, size_t n)
         return "the path is empty";
     if (n > PATH_MAX_BYTES)
         return "the path is longer than 512 bytes";
-    const char *problem = characters_problem((const unsigned char *)path, n);
+    const char *problem = characters_problem(path, n);
     for (size_t start = 0; !problem && start <= n;) {
         const char *slash = start < n ? memchr(path + start, '/', n - start) : NULL;
         size_t end = slash ? (size_t)(slash - path) : n;

@@ -71,29 +71,17 @@ static void make_uuid(char out[37])
 static int publish(struct janitor *j, const struct deletion *d, const char *id,
                    struct store_err *err)
 {
-    static const char type[] = "application/cloudevents+json";
-    static const struct event_header header = {"content-type", type, sizeof(type) - 1};
     struct buf text = BUF_INIT(65536);
     int rc = event_request(d, id, "/epufs/operator", &text);
-    if (rc != 0 || buf_failed(&text))
+    if (rc != 0)
         rc = store_err_set(err, STORE_NO_MEMORY, "event: out of memory");
     else
-        rc = queue_publish(j->queue, QUEUE_DELETIONS, d->scope.tenant, strlen(d->scope.tenant),
-                           text.data, text.len, &header, 1, PUBLISH_TIMEOUT_MS, err);
+        rc = publish_event(j, QUEUE_DELETIONS, d->scope.tenant, &text, PUBLISH_TIMEOUT_MS, err);
     buf_cleanup(&text);
     return rc;
 }
 
 /* ---- Waiting ---- */
-
-static bool intent_open(struct janitor *j, const struct deletion *d, store_loop *loop)
-{
-    char key[LAYOUT_KEY_SIZE];
-    struct store_info info;
-    struct store_err err;
-    layout_intent(d->job_id, key);
-    return store_sync_head(j->store, loop, key, &info, &err) == 0 || err.code != STORE_NOT_FOUND;
-}
 
 /* One line that is written over, on a terminal; else a line for each change of state. */
 static void show(const struct ledger_job *r, char *last_state)
@@ -119,7 +107,7 @@ static int wait_for(struct janitor *j, const struct deletion *d, store_loop *loo
     uint64_t until_ms = clock_mono_ms() + WAIT_MAX_S * 1000ull;
     bool seen = false;
     while (clock_mono_ms() < until_ms) {
-        bool open = intent_open(j, d, loop);
+        bool open = deletion_is_open(j->store, loop, d->job_id);
         bool known = ledger_get(j->ledger, d->job_id, r) == LEDGER_OK;
         bool done = known && strcmp(r->state, "done") == 0 && r->done_at_s >= d->requested_at_s;
         if (known)

@@ -9,7 +9,7 @@
 #include "base/xalloc.h"
 #include "janitor/janitor.h"
 
-enum { MAX_RECENT = 20, MAX_INTENT_BYTES = 65536 };
+enum { MAX_RECENT = 20 };
 
 struct status {
     struct janitor janitor;
@@ -50,26 +50,22 @@ static int list_intents(struct status *st, struct store_err *err)
 /* The ledger's record; without one, what the intent says. false: it is gone meanwhile. */
 static bool describe(struct status *st, const char *job_id, struct ledger_job *out)
 {
-    char key[LAYOUT_KEY_SIZE];
-    void *text = NULL;
-    size_t n = 0;
     struct deletion d;
+    struct store_err err;
     if (ledger_get(st->janitor.ledger, job_id, out) == LEDGER_OK)
         return true;
-    layout_intent(job_id, key);
-    if (store_sync_get(st->janitor.store, st->loop, key, MAX_INTENT_BYTES, &text, &n, NULL, NULL) !=
-        0)
+    enum intent_state found = deletion_read_intent(st->janitor.store, st->loop, job_id, &d, &err);
+    if (found == INTENT_NONE || found == INTENT_FAILED)
         return false;
     *out = (struct ledger_job){.state = "accepted"};
     strcpy(out->job_id, job_id);
-    if (deletion_from_json(text, n, &d, NULL) == 0) {
+    if (found == INTENT_READ) {
         scope_path(&d.scope, out->scope);
         out->accepted_at_s = d.accepted_at_s;
         out->dry_run = d.dry_run;
         if (d.has_upto_gen)
             snprintf(out->upto_gen, sizeof(out->upto_gen), "%llu", (unsigned long long)d.upto_gen);
     }
-    free(text);
     return true;
 }
 

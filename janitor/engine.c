@@ -12,7 +12,7 @@
 #include "base/xalloc.h"
 #include "janitor/janitor.h"
 
-enum { MAX_KAFKA_OPTIONS = 32, QUEUE_CLOSE_MS = 10000, MAX_INTENT_BYTES = 65536 };
+enum { MAX_KAFKA_OPTIONS = 32, QUEUE_CLOSE_MS = 10000 };
 
 /* ---- Workers ---- */
 
@@ -97,19 +97,12 @@ static void scan_page(void *user, const struct store_page *page)
 /* Returns false when there is no room for more jobs. */
 static bool take_up(struct janitor *j, const char *job_id, store_loop *loop)
 {
-    char key[LAYOUT_KEY_SIZE];
-    void *text = NULL;
-    size_t n = 0;
     struct deletion d;
     struct store_err err;
     bool full = false;
-    layout_intent(job_id, key);
-    int rc = store_sync_get(j->store, loop, key, MAX_INTENT_BYTES, &text, &n, NULL, &err);
-    if (rc == 0)
-        rc = deletion_from_json(text, n, &d, &err);
-    free(text);
-    if (rc != 0) {
-        if (err.code != STORE_NOT_FOUND)
+    enum intent_state found = deletion_read_intent(j->store, loop, job_id, &d, &err);
+    if (found != INTENT_READ) {
+        if (found != INTENT_NONE)
             log_error("intent cannot be read", LOG_S("job", job_id), LOG_ERR(&err));
         return true;
     }

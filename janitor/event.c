@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "base/xalloc.h"
 #include "epufs/intent.h"
 
@@ -49,13 +50,6 @@ struct envelope {
     char specversion[8], id[256], source[256], type[256], traceparent[64];
 };
 
-static bool is_utf8(const char *bytes, size_t n)
-{
-    json_t *s = json_stringn(bytes, n);
-    json_decref(s);
-    return s != NULL;
-}
-
 static bool has_control(const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -68,7 +62,7 @@ static bool has_control(const char *s, size_t n)
 static int take_header(const struct event_header *h, char *out, size_t out_size,
                        const struct refusal *r)
 {
-    if (!h->value || !is_utf8(h->value, h->len)) {
+    if (!h->value || !utf8_valid(h->value, h->len)) {
         store_err_set(r->err, STORE_INVALID, "header '%s' is not UTF-8 text", h->name);
         return refuse(r, EVENT_PARSE);
     }

@@ -52,6 +52,11 @@ void engine_close(struct janitor *j);
 extern const struct step step_accept, step_sweep, step_drain, step_verify, step_publish,
     step_forget;
 
+/* publish.c: publishes a CloudEvent in structured mode, with the tenant's id as its key, so that a
+ * tenant's events stay in order. Returns as queue_publish() does. */
+int publish_event(struct janitor *j, enum queue_topic topic, const char *tenant,
+                  const struct buf *event, uint32_t timeout_ms, struct store_err *err);
+
 /* dead_letter.c: publishes the raw message with why. 0 when it is delivered. */
 int dead_letter(struct janitor *j, const struct queue_msg *m, enum event_class class,
                 const char *error, unsigned attempts, struct store_err *err);

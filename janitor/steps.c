@@ -216,16 +216,6 @@ static uint64_t busy_pause_ms(const struct ledger_job *r)
     return soon ? (uint64_t)r->lease_ms_left + 1 : MAX_BUSY_PAUSE_MS;
 }
 
-/* Whether a job that another janitor had is still open. */
-static bool still_open(struct janitor *j, const struct job *job, store_loop *loop)
-{
-    char key[LAYOUT_KEY_SIZE];
-    struct store_info info;
-    struct store_err err;
-    layout_intent(job->d.job_id, key);
-    return store_sync_head(j->store, loop, key, &info, &err) == 0 || err.code != STORE_NOT_FOUND;
-}
-
 /* ---- Sweep ---- */
 
 struct sweeping {
@@ -290,7 +280,7 @@ static enum next run_sweep(struct janitor *j, struct job *job, store_loop *loop)
     struct store_err err;
     int64_t server_time_s = 0;
     if (!job->leased && !claim(j, job)) {
-        if (!still_open(j, job, loop))
+        if (!deletion_is_open(j->store, loop, job->d.job_id))
             return NEXT_ENDED;
         return go_at(job, &step_sweep, clock_mono_ms() + busy_pause_ms(&job->record));
     }
@@ -346,8 +336,6 @@ static enum next run_verify(struct janitor *j, struct job *job, store_loop *loop
 static enum next run_publish(struct janitor *j, struct job *job, store_loop *loop)
 {
     (void)loop;
-    static const char type[] = "application/cloudevents+json";
-    static const struct event_header header = {"content-type", type, sizeof(type) - 1};
     struct store_err err;
     struct buf text = BUF_INIT(65536);
     const struct completion c = {
@@ -362,12 +350,11 @@ static enum next run_publish(struct janitor *j, struct job *job, store_loop *loo
     };
     save(j, job, "publishing", PUBLISH_TIMEOUT_MS + j->conf->lease_ms);
     int rc = event_completion(&c, &text);
-    if (rc != 0 || buf_failed(&text))
+    if (rc != 0)
         rc = store_err_set(&err, STORE_NO_MEMORY, "completion: out of memory");
     else
-        rc = queue_publish(j->queue, QUEUE_COMPLETIONS, job->d.scope.tenant,
-                           strlen(job->d.scope.tenant), text.data, text.len, &header, 1,
-                           PUBLISH_TIMEOUT_MS, &err);
+        rc = publish_event(j, QUEUE_COMPLETIONS, job->d.scope.tenant, &text, PUBLISH_TIMEOUT_MS,
+                           &err);
     buf_cleanup(&text);
     return rc == 0 ? go(job, &step_forget) : again(j, job, &err);
 }

@@ -1,3 +1,5 @@
+/* The life of an operation: made from what the caller gave, moved by its driver, paused, resumed,
+ * canceled, and done. The calls that begin one are in calls.c. */
 #include "libstore/op.h"
 
 #include <assert.h>
@@ -6,6 +8,11 @@
 
 #include "base/clock.h"
 #include "base/codec.h"
+#include "libstore/pack.h"
+
+_Static_assert(sizeof(((struct store_info *)0)->meta) ==
+                   (STORE_MAX_META + STORE_OWN_META) * sizeof(struct store_meta),
+               "store_info has room for what is ours");
 
 /* ---- The ring of a loop's operations ---- */
 
@@ -40,6 +47,8 @@ int op_enlist(struct store_op *op, store *s, struct loop *l, enum op_kind kind,
     op->prev = head->prev;
     head->prev->next = op;
     head->prev = op;
+    if (s->within_len)
+        store_ref(s);
     return 0;
 }
 
@@ -47,6 +56,8 @@ void op_delist(struct store_op *op)
 {
     op->prev->next = op->next;
     op->next->prev = op->prev;
+    if (op->store->within_len)
+        store_unref(op->store);
 }
 
 void store_loop_free(store_loop *l)
@@ -110,35 +121,39 @@ static const char *copy_str(struct copier *c, const char *s)
     return s ? copy_bytes(c, s, strlen(s)) : NULL;
 }
 
-/* The arrays come first in the block, for their alignment. */
+/* A key, prefix or start of a listing, as the driver knows it. */
+static char *copy_key(struct copier *c, const store *s, const char *key)
+{
+    size_t n = key ? strlen(key) : 0;
+    if (!key)
+        return NULL;
+    c->size += s->within_len + n + 1;
+    if (!c->at)
+        return NULL;
+    char *copy = c->at;
+    memcpy(copy, s->within, s->within_len);
+    memcpy(copy + s->within_len, key, n + 1);
+    c->at += s->within_len + n + 1;
+    return copy;
+}
+
+/* Room for an array. These come first in the block, for their alignment. */
 static void *copy_array(struct copier *c, const void *array, size_t bytes)
 {
     c->size += bytes;
     if (!c->at || !bytes)
         return NULL;
     void *copy = c->at;
-    memcpy(copy, array, bytes);
+    if (array)
+        memcpy(copy, array, bytes);
     c->at += bytes;
     return copy;
 }
 
-/* What a caller gave, before it is copied. */
-struct op_args {
-    enum op_kind kind;
-    const char *key;
-    const char *const *keys;
-    size_t n_keys;
-    const struct store_get_opts *get;
-    const struct store_put_opts *put;
-    const struct store_list_opts *list;
-    const char *bytes;
-    uint64_t size;
-    uint32_t timeout_ms;
-};
-
 static void copy_put_opts(struct copier *c, struct store_op *op, const struct store_put_opts *o)
 {
-    struct store_meta *meta = copy_array(c, o->meta, o->n_meta * sizeof(*o->meta));
+    size_t n_marks = o->compress ? PACK_MARKS : 0;
+    struct store_meta *meta = copy_array(c, NULL, (o->n_meta + n_marks) * sizeof(*o->meta));
     if (c->at) {
         op->opts.put = *o;
         op->opts.put.meta = meta;
@@ -155,48 +170,81 @@ static void copy_put_opts(struct copier *c, struct store_op *op, const struct st
     }
 }
 
-static void copy_args(struct copier *c, struct store_op *op, const struct op_args *a)
+static void copy_get_opts(struct copier *c, struct store_op *op, const struct store_get_opts *o)
 {
-    char **keys = copy_array(c, a->keys, a->n_keys * sizeof(*a->keys));
+    const char *match = copy_str(c, o->if_match), *none = copy_str(c, o->if_none_match);
+    if (!c->at)
+        return;
+    op->opts.get = *o;
+    op->opts.get.if_match = match;
+    op->opts.get.if_none_match = none;
+}
+
+static void copy_list_opts(struct copier *c, struct store_op *op, const store *s,
+                           const struct store_list_opts *o)
+{
+    const char *after = copy_key(c, s, o->start_after), *token = copy_str(c, o->token);
+    if (!c->at)
+        return;
+    op->opts.list = *o;
+    op->opts.list.start_after = after;
+    op->opts.list.token = token;
+}
+
+/* Keys, and the versions that go with them. */
+static void copy_batch(struct copier *c, struct store_op *op, const store *s,
+                       const struct op_args *a)
+{
+    const size_t size = a->n_keys * sizeof(char *);
+    bool versions = a->listed != STORE_LIST_OBJECTS;
+    char **keys = copy_array(c, a->keys, size);
+    char **ids = versions ? copy_array(c, a->keys, size) : NULL;
+    for (size_t i = 0; i < a->n_keys; i++) {
+        char *key = copy_key(c, s, a->keys ? a->keys[i] : a->entries[i].key);
+        if (c->at)
+            keys[i] = key;
+        const char *version =
+            versions ? copy_str(c, a->entries[i].version ? a->entries[i].version : "") : NULL;
+        if (versions && c->at)
+            ids[i] = (char *)version;
+    }
+    op->keys = keys;
+    op->versions = ids;
+}
+
+static void copy_args(struct copier *c, struct store_op *op, const store *s,
+                      const struct op_args *a)
+{
+    if (a->n_keys)
+        copy_batch(c, op, s, a);
     if (a->put)
         copy_put_opts(c, op, a->put);
-    for (size_t i = 0; i < a->n_keys; i++) {
-        const char *key = copy_str(c, a->keys[i]);
-        if (c->at)
-            keys[i] = (char *)key;
-    }
-    const char *key = copy_str(c, a->key);
+    op->key = copy_key(c, s, a->key);
+    op->source = copy_key(c, s, a->source);
     const char *bytes = a->bytes ? copy_bytes(c, a->bytes, a->size) : NULL;
-    if (c->at) {
-        op->keys = keys;
-        op->key = (char *)key;
+    if (c->at)
         op->bytes = bytes;
-    }
-    if (a->get) {
-        const char *match = copy_str(c, a->get->if_match);
-        const char *none = copy_str(c, a->get->if_none_match);
+    if (a->get)
+        copy_get_opts(c, op, a->get);
+    if (a->list)
+        copy_list_opts(c, op, s, a->list);
+    if (a->copy) {
+        const char *match = copy_str(c, a->copy->if_match);
         if (c->at) {
-            op->opts.get = *a->get;
-            op->opts.get.if_match = match;
-            op->opts.get.if_none_match = none;
-        }
-    }
-    if (a->list) {
-        const char *after = copy_str(c, a->list->start_after), *token = copy_str(c, a->list->token);
-        if (c->at) {
-            op->opts.list = *a->list;
-            op->opts.list.start_after = after;
-            op->opts.list.token = token;
+            op->opts.copy = *a->copy;
+            op->opts.copy.if_match = match;
         }
     }
 }
 
-static void op_free(struct store_op *op)
+void op_free(struct store_op *op)
 {
     loop_timer_clear(op->loop, &op->deadline);
     loop_defer_clear(op->loop, &op->kick);
     loop_defer_clear(op->loop, &op->finish);
     op_delist(op);
+    pack_free(op->pack);
+    unpack_free(op->unpack);
     free(op->meta_copy);
     free(op->copies);
     free(op);
@@ -210,6 +258,26 @@ static void op_deadline(void *user)
     loop_defer(op->loop, &op->kick);
 }
 
+/* Between two runs of the driver, or behind the last one with bytes that the caller has not taken.
+ */
+static void op_step(struct store_op *op)
+{
+    struct store_err err;
+    if (op->cancel_wanted) {
+        op->again = op->stopped = false;
+        store_err_set(&err, STORE_CANCELED, "between two requests");
+        op_finish(op, &err, NULL);
+    } else if (op->again) {
+        op->idle = op->again = op->stopped = op->canceled = false;
+        op->store->driver->start(op->store->state, op);
+    } else if (op->stopped) {
+        op_finish(op, NULL, NULL);
+    } else if (op->resume_wanted) {
+        op->resume_wanted = op->paused = false;
+        unpack_resume(op);
+    }
+}
+
 /* Resume and cancel reach the driver from here only: on a fresh stack, never from inside one of
  * the driver's own call-backs. */
 static void op_kick(void *user)
@@ -218,15 +286,17 @@ static void op_kick(void *user)
     const struct driver *d = op->store->driver;
     if (op->finished)
         return;
-    if (op->cancel_wanted) {
+    if (op->idle) {
+        op_step(op);
+    } else if (op->cancel_wanted || op->stopped) {
         if (!op->canceled) {
             op->canceled = true;
             d->cancel(op->store->state, op);
         }
     } else if (op->resume_wanted) {
-        op->resume_wanted = false;
-        op->paused = false;
-        d->resume(op->store->state, op);
+        op->resume_wanted = op->paused = false;
+        if (!op->unpack || unpack_resume(op))
+            d->resume(op->store->state, op);
     }
 }
 
@@ -237,13 +307,13 @@ static void op_report(void *user)
     op_free(op);
 }
 
-static struct store_op *op_new(store *s, struct loop *l, const struct op_args *a,
-                               store_done_fn *done, void *user, struct store_err *err)
+struct store_op *op_new(store *s, struct loop *l, const struct op_args *a, store_done_fn *done,
+                        void *user, struct store_err *err)
 {
     struct copier measure = {NULL, 0};
     struct store_op *op = calloc(1, sizeof(*op));
     if (op)
-        copy_args(&measure, op, a);
+        copy_args(&measure, op, s, a);
     char *copies = op ? malloc(measure.size + 1) : NULL;
     if (!copies || op_enlist(op, s, l, a->kind, err) != 0) {
         free(copies);
@@ -252,14 +322,18 @@ static struct store_op *op_new(store *s, struct loop *l, const struct op_args *a
         return NULL;
     }
     op->copies = copies;
-    copy_args(&(struct copier){copies, 0}, op, a);
+    copy_args(&(struct copier){copies, 0}, op, s, a);
     op->n_keys = a->n_keys;
+    op->listed = a->listed;
+    op->bulk = a->bulk;
     op->size = a->size;
     op->user = user;
     op->done_cb = done;
     op->why_canceled = STORE_CANCELED;
     op->info.etag = op->etag;
     op->info.content_type = op->content_type;
+    op->info.version = op->version;
+    op->info.checksum = op->checksum;
     op->deadline = (struct loop_timer){.fn = op_deadline, .user = op};
     op->kick = (struct loop_task){.fn = op_kick, .user = op};
     op->finish = (struct loop_task){.fn = op_report, .user = op};
@@ -273,7 +347,7 @@ static struct store_op *op_new(store *s, struct loop *l, const struct op_args *a
     return op;
 }
 
-static store_op *op_start(struct store_op *op)
+store_op *op_start(struct store_op *op)
 {
     op->store->driver->start(op->store->state, op);
     return op;
@@ -298,40 +372,99 @@ void store_op_resume(store_op *op)
     loop_defer(op->loop, &op->kick);
 }
 
+bool op_stop(struct store_op *op)
+{
+    op->stopped = true;
+    loop_defer(op->loop, &op->kick);
+    return false;
+}
+
 /* ---- What drivers call ---- */
 
-/* Keeps info's strings. Metadata is dropped, not cut, when there is no memory for it. */
-static void keep_info(struct store_op *op, const struct store_info *info)
+/* Keeps the caller's pairs in op->info.meta, without their memory, and takes note of our marks. */
+static void sort_meta(struct store_op *op, const struct store_info *info)
+{
+    size_t kept = 0;
+    op->kept = KEPT_PLAIN;
+    op->kept_size = STORE_SIZE_UNKNOWN;
+    for (size_t i = 0; i < info->n_meta; i++) {
+        const char *name = info->meta[i].name, *value = info->meta[i].value;
+        if (strncmp(name, STORE_OWN_PREFIX, strlen(STORE_OWN_PREFIX)) != 0)
+            op->info.meta[kept++] = info->meta[i];
+        else if (strcmp(name, PACK_MARK) == 0)
+            op->kept = strcmp(value, "zstd") == 0 ? KEPT_ZSTD : KEPT_STRANGELY;
+        else if (strcmp(name, PACK_MARK_SIZE) == 0 &&
+                 !parse_u64(value, strlen(value), &op->kept_size))
+            op->kept_size = STORE_SIZE_UNKNOWN;
+    }
+    op->info.n_meta = kept;
+    op->info.stored_size = op->info.size;
+    if (op->kept != KEPT_PLAIN)
+        op->info.size = op->kept_size;
+}
+
+/* Copies the pairs. False: no memory; then there are none. */
+static bool keep_meta(struct store_op *op)
 {
     struct copier measure = {NULL, 0};
-    text_copy(op->etag, sizeof(op->etag), info->etag);
-    text_copy(op->content_type, sizeof(op->content_type), info->content_type);
+    struct store_info *info = &op->info;
     for (size_t i = 0; i < info->n_meta; i++) {
         copy_str(&measure, info->meta[i].name);
         copy_str(&measure, info->meta[i].value);
     }
+    bool wanted = info->n_meta > 0;
+    char *copy = wanted ? malloc(measure.size + 1) : NULL;
+    struct copier c = {copy, 0};
+    if (!copy)
+        info->n_meta = 0;
+    for (size_t i = 0; i < info->n_meta; i++) {
+        info->meta[i].name = copy_str(&c, info->meta[i].name);
+        info->meta[i].value = copy_str(&c, info->meta[i].value);
+    }
     free(op->meta_copy);
-    op->meta_copy = info->n_meta ? malloc(measure.size + 1) : NULL;
-    struct copier c = {op->meta_copy, 0};
+    op->meta_copy = copy;
+    return copy || !wanted;
+}
+
+/* Keeps what a driver tells, as the caller is to see it. False: no memory for the metadata, which
+ * is a failure of the operation: an object without them is another. */
+static bool keep_info(struct store_op *op, const struct store_info *info)
+{
+    text_copy(op->etag, sizeof(op->etag), info->etag);
+    text_copy(op->content_type, sizeof(op->content_type), info->content_type);
+    text_copy(op->version, sizeof(op->version), info->version);
+    text_copy(op->checksum, sizeof(op->checksum), info->checksum);
     op->info = *info;
     op->info.etag = op->etag;
     op->info.content_type = op->content_type;
-    if (!op->meta_copy)
-        op->info.n_meta = 0;
-    for (size_t i = 0; i < op->info.n_meta; i++) {
-        op->info.meta[i].name = copy_str(&c, info->meta[i].name);
-        op->info.meta[i].value = copy_str(&c, info->meta[i].value);
-    }
+    op->info.version = op->version;
+    op->info.checksum = op->checksum;
+    sort_meta(op, info);
+    return keep_meta(op);
 }
 
-void op_head(struct store_op *op, const struct store_info *info)
+static void no_memory(const struct store_op *op, struct store_err *err)
 {
-    keep_info(op, info);
+    store_err_set(err, STORE_NO_MEMORY, "%.150s: out of memory for the object's metadata", op->key);
+}
+
+void op_tell_head(struct store_op *op)
+{
     if (op->get_cb.head && !op->cancel_wanted)
         op->get_cb.head(op->user, &op->info);
 }
 
-bool op_data(struct store_op *op, const void *bytes, size_t n)
+void op_head(struct store_op *op, const struct store_info *info)
+{
+    if (!keep_info(op, info)) {
+        no_memory(op, &op->err);
+        op_stop(op);
+    } else if (unpack_head(op)) {
+        op_tell_head(op);
+    }
+}
+
+bool op_deliver(struct store_op *op, const void *bytes, size_t n)
 {
     if (op->cancel_wanted || n == 0)
         return !op->cancel_wanted;
@@ -339,258 +472,137 @@ bool op_data(struct store_op *op, const void *bytes, size_t n)
         op->paused = true;
         op->resume_wanted = false;
     }
-    return !op->paused;
+    return !op->paused && !op->cancel_wanted;
+}
+
+bool op_data(struct store_op *op, const void *bytes, size_t n)
+{
+    if (op->stopped)
+        return false;
+    return op->unpack ? unpack_data(op, bytes, n) : op_deliver(op, bytes, n);
+}
+
+ssize_t op_ask(struct store_op *op, void *buf, size_t cap)
+{
+    ssize_t n = op->put_cb.read(op->user, buf, cap);
+    if (n == STORE_READ_PAUSE) {
+        op->paused = true;
+        op->resume_wanted = false;
+    }
+    return n;
 }
 
 ssize_t op_read(struct store_op *op, void *buf, size_t cap)
 {
     /* Not the timer alone: after a stop of the whole process (SIGSTOP, a frozen machine) a socket
      * may be served before it, and a byte sent then could complete an upload long past its time. */
-    if (op->cancel_wanted || clock_mono_ms() >= op->deadline_ms)
+    if (op->cancel_wanted || op->stopped || clock_mono_ms() >= op->deadline_ms)
         return STORE_READ_ABORT;
+    if (op->pack && !op->bytes)
+        return pack_read(op, buf, cap);
     if (cap > op->size - op->asked)
         cap = (size_t)(op->size - op->asked);
-    if (cap == 0)
+    if (cap == 0 || op->at_end)
         return 0;
     if (op->bytes) {
         memcpy(buf, op->bytes + op->asked, cap);
         op->asked += cap;
         return (ssize_t)cap;
     }
-    ssize_t n = op->put_cb.read(op->user, buf, cap);
-    if (n == STORE_READ_PAUSE) {
-        op->paused = true;
-        op->resume_wanted = false;
-    }
+    ssize_t n = op_ask(op, buf, cap);
     if (n > 0)
         op->asked += (size_t)n;
+    if (n == 0 && op->size != STORE_SIZE_UNKNOWN)
+        return STORE_READ_ABORT; /* fewer bytes than were promised */
+    op->at_end = n == 0;
     return n;
 }
 
-void op_page(struct store_op *op, const struct store_page *page)
+/* Whether all keys begin with what was asked for, whatever a backend says, or a token that came
+ * from elsewhere makes it say. */
+static bool page_fits(struct store_op *op, const struct store_entry *entries, size_t n)
 {
-    if (!op->cancel_wanted)
-        op->list_cb.page(op->user, page);
+    size_t len = strlen(op->key);
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(entries[i].key, op->key, len) != 0) {
+            store_err_set(&op->err, STORE_CORRUPT, "list %.100s: the store named %.100s", op->key,
+                          entries[i].key);
+            return false;
+        }
+    return true;
+}
+
+void op_page(struct store_op *op, struct store_entry *entries, size_t n, const char *next_token,
+             int64_t server_time_s)
+{
+    const struct store_page page = {
+        .entries = entries,
+        .n = n,
+        .next_token = next_token,
+        .server_time_s = server_time_s,
+    };
+    if (op->cancel_wanted)
+        return;
+    if (!page_fits(op, entries, n)) {
+        op_stop(op);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        entries[i].key += op_cut(op);
+    op->list_cb.page(op->user, &page);
+    for (size_t i = 0; i < n; i++)
+        entries[i].key -= op_cut(op);
+}
+
+/* What `done` tells of the object. When we have stopped the driver, what its head said. False: no
+ * memory; a put, whose info has no metadata, needs none. */
+static bool describe(struct store_op *op, const struct store_info *info)
+{
+    if (info && !op->stopped && !keep_info(op, info))
+        return false;
+    if (op->pack)
+        pack_describe(op);
+    if (op->unpack)
+        unpack_describe(op);
+    return true;
+}
+
+/* Of what failed, nothing but the backend's time. */
+static void forget_info(struct store_op *op, const struct store_info *info)
+{
+    int64_t server_time_s = info ? info->server_time_s : op->info.server_time_s;
+    keep_info(op, &(const struct store_info){.server_time_s = server_time_s});
 }
 
 void op_finish(struct store_op *op, const struct store_err *err, const struct store_info *info)
 {
     assert(!op->finished);
+    op->idle = op->kind == OP_GET && !op->stopped && unpack_end(op, &err);
+    if (op->idle || op->again) {
+        op->idle = true;
+        loop_defer(op->loop, &op->kick);
+        return;
+    }
     op->finished = true;
     loop_timer_clear(op->loop, &op->deadline);
-    if (info)
-        keep_info(op, info);
+    if (op->stopped)
+        err = &op->err;
+    /* What came after the cancel was dropped: that must not pass for a success. */
+    static const struct store_err dropped = {.code = STORE_CANCELED};
+    if (op->cancel_wanted && (op->kind == OP_GET || op->kind == OP_LIST) &&
+        (!err || err->code == STORE_OK))
+        err = &dropped;
     if (err && err->code != STORE_OK) {
-        op->err = *err;
+        const struct store_err why = *err;
+        op->err = why;
         if (op->cancel_wanted)
             store_err_set(&op->err, op->why_canceled, "%s %s: %s",
                           op->why_canceled == STORE_TIMEOUT ? "deadline passed for" : "canceled:",
-                          op->key ? op->key : "batch", err->msg);
+                          op->key ? op->key : "batch", why.msg);
     }
+    if (op->err.code == STORE_OK && !describe(op, info))
+        no_memory(op, &op->err);
+    if (op->err.code != STORE_OK)
+        forget_info(op, info);
     loop_defer(op->loop, &op->finish);
-}
-
-void *store_driver_state(const store *s)
-{
-    return s->state;
-}
-
-/* ---- The operations ---- */
-
-static int check_key(const char *key, struct store_err *err)
-{
-    const char *problem = store_key_problem(key);
-    return problem ? store_err_set(err, STORE_INVALID, "key '%.200s' %s", key ? key : "", problem)
-                   : 0;
-}
-
-static int check_length(const char *key, struct store_err *err)
-{
-    size_t n = key ? strlen(key) : 0;
-    if (n > 0 && n <= STORE_MAX_KEY)
-        return 0;
-    return store_err_set(err, STORE_INVALID, "key of %zu bytes: expected 1 to %d", n,
-                         STORE_MAX_KEY);
-}
-
-store_op *store_get(store *s, store_loop *l, const char *key, const struct store_get_opts *opts,
-                    const struct store_get_cb *cb, void *user, struct store_err *err)
-{
-    static const struct store_get_opts none;
-    opts = opts ? opts : &none;
-    if (check_key(key, err) != 0)
-        return NULL;
-    struct store_op *op = op_new(
-        s, l,
-        &(struct op_args){.kind = OP_GET, .key = key, .get = opts, .timeout_ms = opts->timeout_ms},
-        cb->done, user, err);
-    if (!op)
-        return NULL;
-    op->get_cb = *cb;
-    return op_start(op);
-}
-
-store_op *store_head(store *s, store_loop *l, const char *key, uint32_t timeout_ms,
-                     store_done_fn *done, void *user, struct store_err *err)
-{
-    if (check_key(key, err) != 0)
-        return NULL;
-    struct store_op *op =
-        op_new(s, l, &(struct op_args){.kind = OP_HEAD, .key = key, .timeout_ms = timeout_ms}, done,
-               user, err);
-    return op ? op_start(op) : NULL;
-}
-
-static bool meta_name_ok(const char *s)
-{
-    return *s && s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
-}
-
-static bool header_text_ok(const char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || (unsigned char)*s > 0x7e)
-            return false;
-    return true;
-}
-
-static int check_put(const char *key, const struct store_put_opts *o, struct store_err *err)
-{
-    if (check_key(key, err) != 0)
-        return -1;
-    if (o->n_meta > STORE_MAX_META)
-        return store_err_set(err, STORE_INVALID,
-                             "put %.100s: %zu metadata pairs: expected up to %d", key, o->n_meta,
-                             STORE_MAX_META);
-    size_t total = 0;
-    for (size_t i = 0; i < o->n_meta; i++) {
-        const struct store_meta *m = &o->meta[i];
-        if (!meta_name_ok(m->name) || !header_text_ok(m->value))
-            return store_err_set(err, STORE_INVALID,
-                                 "put %.100s: metadata '%.60s': expected a name of a-z 0-9 - and a "
-                                 "printable ASCII value",
-                                 key, m->name);
-        total += strlen(m->name) + strlen(m->value);
-    }
-    if (total > STORE_MAX_META_BYTES)
-        return store_err_set(err, STORE_INVALID, "put %.100s: %zu bytes of metadata: expected %d",
-                             key, total, STORE_MAX_META_BYTES);
-    if (o->content_type && !header_text_ok(o->content_type))
-        return store_err_set(err, STORE_INVALID, "put %.100s: content type is not printable ASCII",
-                             key);
-    if (o->if_absent && o->if_match)
-        return store_err_set(err, STORE_INVALID,
-                             "put %.100s: if_absent and if_match exclude "
-                             "each other",
-                             key);
-    return 0;
-}
-
-static store_op *put(store *s, store_loop *l, const char *key, const char *bytes, uint64_t size,
-                     const struct store_put_opts *opts, const struct store_put_cb *cb, void *user,
-                     struct store_err *err)
-{
-    static const struct store_put_opts none;
-    opts = opts ? opts : &none;
-    if (check_put(key, opts, err) != 0)
-        return NULL;
-    struct store_op *op = op_new(s, l,
-                                 &(struct op_args){.kind = OP_PUT,
-                                                   .key = key,
-                                                   .put = opts,
-                                                   .bytes = bytes,
-                                                   .size = size,
-                                                   .timeout_ms = opts->timeout_ms},
-                                 cb->done, user, err);
-    if (!op)
-        return NULL;
-    op->put_cb = *cb;
-    return op_start(op);
-}
-
-store_op *store_put(store *s, store_loop *l, const char *key, uint64_t size,
-                    const struct store_put_opts *opts, const struct store_put_cb *cb, void *user,
-                    struct store_err *err)
-{
-    return put(s, l, key, NULL, size, opts, cb, user, err);
-}
-
-store_op *store_put_bytes(store *s, store_loop *l, const char *key, const void *bytes, size_t size,
-                          const struct store_put_opts *opts, store_done_fn *done, void *user,
-                          struct store_err *err)
-{
-    const struct store_put_cb cb = {.done = done};
-    return put(s, l, key, bytes ? bytes : "", size, opts, &cb, user, err);
-}
-
-store_op *store_list(store *s, store_loop *l, const char *prefix,
-                     const struct store_list_opts *opts, const struct store_list_cb *cb, void *user,
-                     struct store_err *err)
-{
-    static const struct store_list_opts none;
-    struct store_list_opts o = opts ? *opts : none;
-    if (strlen(prefix) > STORE_MAX_KEY || (o.delimiter && o.delimiter != '/')) {
-        store_err_set(err, STORE_INVALID,
-                      "list '%.100s': expected a prefix of up to %d bytes and "
-                      "the delimiter '/' or none",
-                      prefix, STORE_MAX_KEY);
-        return NULL;
-    }
-    if (o.max == 0 || o.max > STORE_MAX_BATCH)
-        o.max = STORE_MAX_BATCH;
-    struct store_op *op = op_new(
-        s, l,
-        &(struct op_args){.kind = OP_LIST, .key = prefix, .list = &o, .timeout_ms = o.timeout_ms},
-        cb->done, user, err);
-    if (!op)
-        return NULL;
-    op->list_cb = *cb;
-    return op_start(op);
-}
-
-store_op *store_delete(store *s, store_loop *l, const char *key, uint32_t timeout_ms,
-                       store_done_fn *done, void *user, struct store_err *err)
-{
-    if (check_length(key, err) != 0)
-        return NULL;
-    struct store_op *op =
-        op_new(s, l, &(struct op_args){.kind = OP_DELETE, .key = key, .timeout_ms = timeout_ms},
-               done, user, err);
-    return op ? op_start(op) : NULL;
-}
-
-static store_op *delete_many(store *s, struct loop *l, const char *const *keys, size_t n,
-                             uint32_t timeout_ms, store_done_fn *done, void *user,
-                             struct store_err *err)
-{
-    if (n == 0 || n > STORE_MAX_BATCH) {
-        store_err_set(err, STORE_INVALID, "delete of %zu keys: expected 1 to %d", n,
-                      STORE_MAX_BATCH);
-        return NULL;
-    }
-    struct store_op *op =
-        op_new(s, l,
-               &(struct op_args){
-                   .kind = OP_DELETE_MANY, .keys = keys, .n_keys = n, .timeout_ms = timeout_ms},
-               done, user, err);
-    return op ? op_start(op) : NULL;
-}
-
-store_op *store_delete_many(store *s, store_loop *l, const char *const *keys, size_t n,
-                            uint32_t timeout_ms, store_done_fn *done, void *user,
-                            struct store_err *err)
-{
-    for (size_t i = 0; i < n; i++)
-        if (check_length(keys[i], err) != 0)
-            return NULL;
-    return delete_many(s, l, keys, n, timeout_ms, done, user, err);
-}
-
-/* A loaded store may need most of a minute for a batch of a thousand keys. */
-enum { BATCH_TIMEOUT_MS = 120000 };
-
-store_op *op_delete_listed(store *s, struct loop *l, const char *const *keys, size_t n,
-                           store_done_fn *done, void *user, struct store_err *err)
-{
-    return delete_many(s, l, keys, n, BATCH_TIMEOUT_MS, done, user, err);
 }

@@ -35,7 +35,7 @@ static void wait_done(void *user, const struct store_err *err, const struct stor
         memcpy(w->etag, info->etag, strlen(info->etag) + 1);
     if (w->info) {
         *w->info = *info;
-        w->info->etag = w->info->content_type = "";
+        w->info->etag = w->info->content_type = w->info->version = w->info->checksum = "";
         w->info->n_meta = 0;
     }
 }
@@ -121,6 +121,18 @@ int store_sync_put(store *s, store_loop *loop, const char *key, const void *byte
         return -1;
     w.etag = etag;
     return wait_end(&w, store_put_bytes(s, w.loop, key, bytes, size, opts, wait_done, &w, err));
+}
+
+int store_sync_copy(store *s, store_loop *loop, const char *from, const char *to,
+                    const struct store_copy_opts *opts, char *etag, struct store_info *info,
+                    struct store_err *err)
+{
+    LOCAL_ERR(err);
+    struct waiting w;
+    if (wait_begin(&w, loop, info, err) != 0)
+        return -1;
+    w.etag = etag;
+    return wait_end(&w, store_copy(s, w.loop, from, to, opts, wait_done, &w, err));
 }
 
 int store_sync_delete(store *s, store_loop *loop, const char *key, struct store_err *err)

@@ -147,8 +147,7 @@ static void fetch_ahead(struct archive *a)
         if (m->fetched)
             continue;
         layout_file(&a->rq->route.scope, a->gen, m->path, key);
-        m->op =
-            store_get(request_service(a->rq)->store, a->rq->worker->loop, key, &opts, &cb, m, &err);
+        m->op = store_get(a->rq->files, a->rq->worker->loop, key, &opts, &cb, m, &err);
         if (!m->op) {
             fail(a, &err);
             return;
@@ -349,8 +348,7 @@ static void list_next(struct archive *a)
     static const struct store_list_cb cb = {list_page, list_done};
     const struct store_list_opts opts = {.token = a->token};
     struct store_err err;
-    a->lister = store_list(request_service(a->rq)->store, a->rq->worker->loop, a->prefix, &opts,
-                           &cb, a, &err);
+    a->lister = store_list(a->rq->files, a->rq->worker->loop, a->prefix, &opts, &cb, a, &err);
     if (a->lister)
         a->open++;
     else

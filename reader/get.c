@@ -34,11 +34,6 @@ static void release(struct get *g)
         free(g);
 }
 
-static struct store *store_of(const struct get *g)
-{
-    return request_service(g->rq)->store;
-}
-
 /* ---- Answers ---- */
 
 static void answer_head(struct get *g, const struct store_info *info, int status)
@@ -108,8 +103,8 @@ static void fence_done(void *user, const struct store_err *err, const struct fen
 static void answer_missing(struct get *g)
 {
     struct store_err err;
-    g->fence = fence_start(store_of(g), g->rq->worker->loop, &g->rq->route.scope, g->gen,
-                           FENCE_TIMEOUT_MS, fence_done, g, &err);
+    g->fence = fence_start(request_service(g->rq)->store, g->rq->worker->loop, &g->rq->route.scope,
+                           g->gen, FENCE_TIMEOUT_MS, fence_done, g, &err);
     if (!g->fence)
         request_fail_store(g->rq, &err);
 }
@@ -164,7 +159,7 @@ static void start_get(struct get *g, struct store_get_opts *opts)
     static const struct store_get_cb cb = {get_head, get_data, get_done};
     struct store_err err;
     opts->timeout_ms = (uint32_t)reader_conf(g->rq)->read_timeout_ms;
-    g->op = store_get(store_of(g), g->rq->worker->loop, g->key, opts, &cb, g, &err);
+    g->op = store_get(g->rq->files, g->rq->worker->loop, g->key, opts, &cb, g, &err);
     if (!g->op)
         request_fail_store(g->rq, &err);
 }
@@ -255,7 +250,7 @@ void get_begin(struct request *rq)
                       http_header(rq->http, "If-Modified-Since") ||
                       (g->has_range && (g->range.suffix || http_header(rq->http, "If-Range")));
     if (head_first) {
-        g->op = store_head(store_of(g), rq->worker->loop, g->key, 0, head_done, g, &err);
+        g->op = store_head(rq->files, rq->worker->loop, g->key, 0, head_done, g, &err);
         if (!g->op)
             request_fail_store(rq, &err);
         return;

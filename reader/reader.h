@@ -16,8 +16,6 @@ static inline const struct reader_conf *reader_conf(const struct request *rq)
     return request_service(rq)->conf;
 }
 
-enum { FENCE_TIMEOUT_MS = 10000 };
-
 void get_begin(struct request *rq);      /* get.c: GET and HEAD of a file */
 void endpoint_begin(struct request *rq); /* endpoint.c: TAR or list of an endpoint's files */
 

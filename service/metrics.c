@@ -37,15 +37,27 @@ void metric_register(struct metric *m)
     end = &m->next;
 }
 
-void metric_register_fn(const char *name, const char *help, double (*fn)(void *user), void *user)
+static void register_fn(const char *name, const char *help, enum metric_type type,
+                        double (*fn)(void *user), void *user)
 {
     struct metric *m = xcalloc(1, sizeof(*m)); /* lives as long as the process */
     m->name = name;
     m->help = help;
-    m->type = METRIC_GAUGE;
+    m->type = type;
     m->fn = fn;
     m->user = user;
     metric_register(m);
+}
+
+void metric_register_fn(const char *name, const char *help, double (*fn)(void *user), void *user)
+{
+    register_fn(name, help, METRIC_GAUGE, fn, user);
+}
+
+void metric_register_counter_fn(const char *name, const char *help, double (*fn)(void *user),
+                                void *user)
+{
+    register_fn(name, help, METRIC_COUNTER, fn, user);
 }
 
 /* ---- Updates: no order is needed between metrics ---- */

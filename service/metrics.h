@@ -36,8 +36,11 @@ void metric_add(struct metric *m, uint64_t n);   /* counter */
 void metric_set(struct metric *m, int64_t v);    /* gauge */
 void metric_inc(struct metric *m, int64_t d);    /* gauge, up or down */
 void metric_observe(struct metric *m, double v); /* histogram */
-/* A gauge that is computed when it is asked for; fn must be quick and thread-safe. */
+/* A gauge, or a counter, that is computed when it is asked for; fn must be quick and thread-safe.
+ */
 void metric_register_fn(const char *name, const char *help, double (*fn)(void *user), void *user);
+void metric_register_counter_fn(const char *name, const char *help, double (*fn)(void *user),
+                                void *user);
 /* Everything registered, grouped by name in order of first registration, # HELP and # TYPE once a
  * name. Also process_resident_memory_bytes, process_cpu_seconds_total, process_open_fds,
  * process_start_time_seconds. */

@@ -10,6 +10,7 @@
 #include "base/codec.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "epufs/layout.h"
 
 enum { RETRY_AFTER_S = 1, METRICS_MAX_BYTES = 1 << 20 };
 
@@ -270,7 +271,7 @@ static bool query_gen(struct request *rq, const char *name, bool *has, uint64_t 
     return false;
 }
 
-bool request_may_use_files(struct request *rq, uint64_t *gen)
+static bool token_covers_files(struct request *rq, uint64_t *gen)
 {
     bool has;
     *gen = rq->claims.gen;
@@ -279,6 +280,18 @@ bool request_may_use_files(struct request *rq, uint64_t *gen)
     if (rq->claims.has_scope && scope_equal(&rq->claims.scope, &rq->route.scope))
         return true;
     request_fail(rq, 403, "the token is not for this tenant, timeline and endpoint");
+    return false;
+}
+
+/* The right and the handle are one: without the first there is nothing to name a file with. */
+bool request_may_use_files(struct request *rq, uint64_t *gen)
+{
+    struct store_err err;
+    if (!token_covers_files(rq, gen))
+        return false;
+    if (layout_open_timeline(request_service(rq)->store, &rq->route.scope, &rq->files, &err) == 0)
+        return true;
+    request_fail_store(rq, &err);
     return false;
 }
 
@@ -450,6 +463,7 @@ static void on_end(void *user, struct http_req *http)
         log_request(rq, elapsed_ms);
     if (rq->ops->end)
         rq->ops->end(rq);
+    store_close(rq->files);
     free(rq);
 }
 

@@ -21,7 +21,8 @@ struct request {
     struct worker *worker;
     struct route_req route;
     struct token_claims claims;
-    char id[64]; /* the client's X-Request-Id when it is sane, else ours */
+    store *files; /* of the route's tenant and timeline: request_may_use_files() opens it */
+    char id[64];  /* the client's X-Request-Id when it is sane, else ours */
     const struct request_ops *ops;
     void *state;
     const char *note; /* for the access log: why it failed; a constant or "" */
@@ -56,9 +57,9 @@ void request_stream(struct request *rq, int status, struct http_field *fields, s
 
 /* ---- Rights ---- */
 
-/* Whether the token may touch files of the route's endpoint; else answers 403. *gen gets the
- * generation: the token's, or for a service token the query's ?gen=, 0 without. Answers 400 for a
- * malformed one. */
+/* Whether the token may touch files of the route's endpoint; else answers 403. Then rq->files holds
+ * them, for as long as the request; its operations may outlast it. *gen gets the generation: the
+ * token's, or for a service token the query's ?gen=, 0 without. Answers 400 for a malformed one. */
 bool request_may_use_files(struct request *rq, uint64_t *gen);
 /* Whether the token may delete exactly the route's scope; else answers 403. *has_gen and *gen say
  * up to which generation: the token's claim, or for a service token ?upto_gen=. */

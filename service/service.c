@@ -26,6 +26,7 @@ enum {
 };
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const addressings[] = {"auto", "path", "host", NULL}; /* store_addressing */
 static const char *const log_formats[] = {"text", "json", NULL};
 
 #define OPT(field, type, dflt, min, max, flags, help)                                         \
@@ -62,9 +63,27 @@ const struct option service_options[] = {
         "Amazon's."),
     OPT(s3_region, OPT_STRING, NULL, 0, 0, 0,
         "S3 region; default: AWS_REGION, AWS_DEFAULT_REGION, us-east-1."),
+    OPT(s3_profile, OPT_STRING, NULL, 0, 0, 0,
+        "Profile of the AWS files to take credentials and region from; default: AWS_PROFILE, "
+        "\"default\"."),
+    {"s3_addressing", OPT_ENUM, offsetof(struct service_conf, s3_addressing), "auto", 0, 0, 0,
+     addressings,
+     "Where the bucket's name goes: path (endpoint/bucket), host (bucket.endpoint) or auto: host "
+     "at Amazon's endpoints."},
     OPT(s3_ca_file, OPT_STRING, NULL, 0, 0, 0, "PEM bundle to trust instead of the system's."),
+    OPT(s3_client_cert_file, OPT_STRING, NULL, 0, 0, 0,
+        "PEM certificate to show to the store; default: none."),
+    OPT(s3_client_key_file, OPT_STRING, NULL, 0, 0, 0,
+        "Its PEM key; default: in s3_client_cert_file."),
+    OPT(s3_max_connections, OPT_UINT, "128", 1, 4096, 0,
+        "Connections of each thread to the store, for files, tombstones and listings."),
+    OPT(s3_max_bulk_connections, OPT_UINT, "32", 1, 4096, 0,
+        "Connections of each thread to the store, for deletions; the others do not wait for them."),
     OPT_NAMED("store_timeout", store_timeout_ms, OPT_MS, "30s", 100, 600000, 0,
               "One operation on the store, with all its tries."),
+    OPT(store_alarm_percent, OPT_UINT, "25", 1, 100, 0,
+        "Requests to the store that fail, of the last minute's, from which an alarm is raised. It "
+        "ends below half of that."),
     {.name = NULL},
 };
 
@@ -224,18 +243,6 @@ static int start_workers(struct service *s, struct store_err *err)
 
 /* ---- Start ---- */
 
-int service_open_store(struct service *s, struct store_err *err)
-{
-    const struct service_conf *c = service_conf(s);
-    const struct store_conf sc = {
-        .endpoint = c->s3_endpoint,
-        .region = c->s3_region,
-        .ca_file = c->s3_ca_file,
-        .op_timeout_ms = (uint32_t)c->store_timeout_ms,
-    };
-    return store_open(c->store, &sc, &s->store, err);
-}
-
 /* OpenSSL's first use allocates in places that do not look at the result: have it over with. */
 static void warm_up_openssl(void)
 {
@@ -260,6 +267,7 @@ static int service_start(struct service *s, struct store_err *err)
     if (s->listen_fd < 0)
         return -1;
     request_metrics_register();
+    store_metrics_register(s);
     if (s->app->start && s->app->start(s, err) != 0)
         return -1;
     return start_workers(s, err);

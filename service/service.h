@@ -26,8 +26,11 @@ struct service_conf {
     uint64_t header_timeout_ms, idle_timeout_ms, send_timeout_ms;
     uint64_t drain_delay_ms, drain_timeout_ms;
     int log_level, log_format;
-    char *store, *s3_endpoint, *s3_region, *s3_ca_file;
-    uint64_t store_timeout_ms;
+    char *store, *s3_endpoint, *s3_region, *s3_profile;
+    int s3_addressing;
+    char *s3_ca_file, *s3_client_cert_file, *s3_client_key_file;
+    uint64_t s3_max_connections, s3_max_bulk_connections;
+    uint64_t store_timeout_ms, store_alarm_percent;
     char *token_keys, *token_audience, *token_issuer;
     uint64_t token_leeway_ms;
 };
@@ -98,8 +101,11 @@ static inline const struct service_conf *service_conf(const struct service *s)
 /* main() of a service. Returns the exit code: 0, 1 (failed or forced), 2 (bad options). */
 int service_main(const struct app *app, int argc, char **argv);
 
-/* Opens the store that the options name. */
+/* backing.c: opens the store that the options name; a change of its error rate over the alarm's
+ * bound is logged. */
 int service_open_store(struct service *s, struct store_err *err);
+/* Registers what store_stats() tells of s->store. Once, before threads run. */
+void store_metrics_register(struct service *s);
 
 /* The worker's keyring, brought up to date. */
 struct keyring *worker_keys(struct worker *w);

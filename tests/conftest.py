@@ -22,6 +22,7 @@ from devstack.keys import KeyPair
 from devstack.redis import Redis
 from devstack.rgw import Rgw
 from harness import stores
+from harness.deletions import QUICK_OPTIONS, ControlPlane
 from harness.ids import Endpoint
 from harness.launch import Launcher
 from harness.stores import Store
@@ -198,6 +199,21 @@ def reader(module_launch: Launcher, store: Store) -> Reader:
 @pytest.fixture(scope="module")
 def writer(module_launch: Launcher, store: Store) -> Writer:
     return module_launch.writer(store)
+
+
+@pytest.fixture(scope="module")
+def control(
+    module_launch: Launcher,
+    folder_store: Store,
+    kafka: Broker,
+    redis: Redis,
+    module_topics: Topics,
+) -> Iterator[ControlPlane]:
+    """A module's janitor of `folder_store` that loses no time, and what tells it what to delete."""
+    options = (*module_topics.options(), *QUICK_OPTIONS)
+    module_launch.janitor(folder_store, kafka, redis, *options)
+    with ControlPlane(folder_store, kafka, module_topics) as plane:
+        yield plane
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ void remove_file_begin(struct request *rq)
     rq->state = f;
     rq->ops = &file_ops;
     layout_file(&rq->route.scope, gen, rq->route.path, key);
-    f->op = store_delete(request_service(rq)->store, rq->worker->loop, key, 0, file_done, f, &err);
+    f->op = store_delete(rq->files, rq->worker->loop, key, 0, file_done, f, &err);
     if (!f->op)
         request_fail_store(rq, &err);
 }

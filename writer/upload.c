@@ -13,7 +13,7 @@
 #include "service/range.h"
 #include "writer/writer.h"
 
-enum { COLLECT_MAX_BYTES = 65536, STREAM_BUFFER_BYTES = 131072, FENCE_TIMEOUT_MS = 10000 };
+enum { COLLECT_MAX_BYTES = 65536, STREAM_BUFFER_BYTES = 131072 };
 
 struct upload {
     struct request *rq; /* NULL: the request is over */
@@ -88,7 +88,6 @@ static void start_put(struct upload *u, int64_t signed_at_s)
 {
     static const struct store_put_cb cb = {put_read, put_done};
     const struct writer_conf *c = writer_conf(u->rq);
-    struct service *s = request_service(u->rq);
     struct store_err err;
     const struct store_put_opts opts = {
         .if_absent = u->if_absent,
@@ -98,10 +97,10 @@ static void start_put(struct upload *u, int64_t signed_at_s)
         .expires_in_s = (uint32_t)(c->upload_expiry_ms / 1000),
     };
     if (u->collects)
-        u->put = store_put_bytes(s->store, u->rq->worker->loop, u->key, buf_str(&u->body),
+        u->put = store_put_bytes(u->rq->files, u->rq->worker->loop, u->key, buf_str(&u->body),
                                  u->body.len, &opts, put_done, u, &err);
     else
-        u->put = store_put(s->store, u->rq->worker->loop, u->key, u->size, &opts, &cb, u, &err);
+        u->put = store_put(u->rq->files, u->rq->worker->loop, u->key, u->size, &opts, &cb, u, &err);
     if (!u->put)
         request_fail_store(u->rq, &err);
 }

@@ -30,7 +30,7 @@ enum store_code {
     STORE_NOT_MODIFIED, /* If-None-Match or If-Modified-Since: the caller's copy is current */
     STORE_BAD_RANGE,    /* the range starts behind the end of the object */
     STORE_INVALID,      /* the caller's argument, or input from outside, is malformed */
-    STORE_DENIED,       /* credentials or permissions; a person must look */
+    STORE_DENIED,       /* credentials, permissions, a certificate; a person must look */
     STORE_BUSY,         /* overload or outage of the backend; the same call may work later */
     STORE_TIMEOUT,      /* the operation's deadline passed */
     STORE_EXPIRED,      /* a put came after its expiry; nothing was stored */

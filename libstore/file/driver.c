@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ void file_submit(struct file_job *j, void (*run)(struct file_job *),
     struct file_store *fs = j->fs;
     j->run = run;
     j->then = then;
+    j->tried = true;
     j->turn = FILE_TURN_IO;
     j->next = NULL;
     pthread_mutex_lock(&fs->lock);
@@ -41,26 +43,36 @@ void file_submit(struct file_job *j, void (*run)(struct file_job *),
 
 bool file_canceled(struct file_job *j)
 {
-    if (!atomic_load(&j->canceled))
+    /* Not the flag alone: the loop that sets it may be stuck in a caller's code. */
+    if (clock_mono_ms() >= j->op->deadline_ms)
+        store_err_set(&j->err, STORE_TIMEOUT, "%.150s: too slow", j->fs->root);
+    else if (atomic_load(&j->canceled))
+        store_err_set(&j->err, STORE_CANCELED, "stopped");
+    else
         return false;
-    store_err_set(&j->err, STORE_CANCELED, "stopped");
     return true;
 }
 
-static bool has_tmp(const struct file_job *j)
+static void close_fd(int *fd)
 {
-    return j->kind == OP_PUT && j->u.put.tmp[0];
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static bool holds_files(const struct file_job *j)
+{
+    return j->fd >= 0 || j->draft.tmp[0] || (j->kind == OP_COPY && j->u.copy.from >= 0);
 }
 
 void file_release(struct file_job *j)
 {
-    if (j->fd >= 0)
-        close(j->fd);
-    j->fd = -1;
-    if (has_tmp(j)) {
-        unlinkat(j->fs->tmp_fd, j->u.put.tmp, 0);
-        j->u.put.tmp[0] = '\0';
-    }
+    close_fd(&j->fd);
+    if (j->kind == OP_COPY)
+        close_fd(&j->u.copy.from);
+    if (j->draft.tmp[0])
+        unlinkat(j->fs->tmp_fd, j->draft.tmp, 0); /* what stays is swept when it is a day old */
+    j->draft.tmp[0] = '\0';
 }
 
 static void job_free(struct file_job *j)
@@ -69,21 +81,40 @@ static void job_free(struct file_job *j)
     case OP_GET:
     case OP_HEAD: file_get_cleanup(j); break;
     case OP_PUT: file_put_cleanup(j); break;
+    case OP_COPY: file_copy_cleanup(j); break;
     case OP_LIST: file_list_cleanup(j); break;
     default: break;
     }
+    EVP_MD_CTX_free(j->draft.hash);
     free(j);
+}
+
+/* Whether the disk failed, rather than the caller or who planted something in the tree. */
+static bool is_disks_fault(const struct store_err *err)
+{
+    switch (err->code) {
+    case STORE_BUSY:
+    case STORE_TIMEOUT:
+    case STORE_NO_SPACE:
+    case STORE_CORRUPT: return true;
+    case STORE_FAILED:
+        return err->sys_errno != 0 && err->sys_errno != ELOOP && err->sys_errno != ENOTDIR &&
+               err->sys_errno != EISDIR && err->sys_errno != ENAMETOOLONG;
+    default: return false;
+    }
 }
 
 void file_end(struct file_job *j)
 {
     struct store_op *op = j->op;
-    if (j->fd >= 0 || has_tmp(j)) {
+    if (holds_files(j)) {
         file_submit(j, file_release, file_end);
         return;
     }
     if (j->err.code != STORE_OK)
         j->info = (struct store_info){.server_time_s = j->info.server_time_s};
+    if (j->tried)
+        health_tried(j->fs->health, clock_mono_ms(), is_disks_fault(&j->err));
     op->driver_op = NULL;
     op_finish(op, &j->err, &j->info);
     job_free(j);
@@ -112,6 +143,7 @@ static void driver_start(void *state, struct store_op *op)
     case OP_LIST: file_list_start(j); break;
     case OP_DELETE:
     case OP_DELETE_MANY: file_remove_start(j); break;
+    case OP_COPY: file_copy_start(j); break;
     case OP_DELETE_PREFIX: assert(false); break; /* purge.c makes it of the others */
     }
 }
@@ -139,7 +171,7 @@ static void driver_cancel(void *state, struct store_op *op)
     if (j->turn != FILE_TURN_CALLER)
         return; /* whoever has the job sees the flag */
     j->turn = FILE_TURN_LOOP;
-    file_canceled(j);
+    store_err_set(&j->err, STORE_CANCELED, "stopped");
     file_end(j);
 }
 
@@ -230,15 +262,26 @@ static void sync_parent_of(const char *root)
     free(parent);
 }
 
-static int open_root(struct file_store *fs, struct store_err *err)
+/* mkdir() may refuse for other reasons what exists already, such as a read-only file system. */
+static int make_root(const struct file_store *fs, struct store_err *err)
 {
-    if (mkdir(fs->root, FILE_DIR_MODE) == 0)
+    if (mkdir(fs->root, FILE_DIR_MODE) == 0) {
         sync_parent_of(fs->root);
-    else if (errno == ENOENT || errno == ENOTDIR)
+        return 0;
+    }
+    int e = errno;
+    if (e == ENOENT || e == ENOTDIR)
         return store_err_set(err, STORE_INVALID, "%.200s: the folder above it does not exist",
                              fs->root);
-    else if (errno != EEXIST && access(fs->root, F_OK) != 0)
-        return store_err_errno(err, errno, "cannot create %.200s", fs->root);
+    if (e != EEXIST && access(fs->root, F_OK) != 0)
+        return store_err_errno(err, e, "cannot create %.200s", fs->root);
+    return 0;
+}
+
+static int open_root(struct file_store *fs, struct store_err *err)
+{
+    if (make_root(fs, err) < 0)
+        return -1;
     fs->root_fd = open(fs->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fs->root_fd < 0 && errno == ENOTDIR)
         return store_err_set(err, STORE_INVALID, "%.200s: not a folder", fs->root);
@@ -261,7 +304,7 @@ static bool is_read_only(int e)
  * write takes the one that a writer made. */
 static int open_lock(struct file_store *fs, struct store_err *err)
 {
-    const int flags = O_NOFOLLOW | O_CLOEXEC;
+    const int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     int fd = openat(fs->root_fd, FILE_LOCK_NAME, O_RDWR | O_CREAT | flags, FILE_OBJECT_MODE);
     if (fd < 0 && is_read_only(errno))
         fd = openat(fs->root_fd, FILE_LOCK_NAME, O_RDONLY | flags);
@@ -318,8 +361,14 @@ static void driver_close(void *state)
     free(fs);
 }
 
-static int driver_open(const char *rest, const struct store_conf *conf, void **out,
-                       struct store_err *err)
+static size_t driver_max_key(const void *state)
+{
+    (void)state;
+    return STORE_MAX_KEY;
+}
+
+static int driver_open(const char *rest, const struct store_conf *conf, struct health *health,
+                       void **out, struct store_err *err)
 {
     size_t n_threads = conf->io_threads ? conf->io_threads : FILE_DEFAULT_THREADS;
     if (n_threads > FILE_MAX_THREADS)
@@ -328,6 +377,7 @@ static int driver_open(const char *rest, const struct store_conf *conf, void **o
     struct file_store *fs = calloc(1, sizeof(*fs));
     if (!fs)
         return store_err_set(err, STORE_NO_MEMORY, "out of memory");
+    fs->health = health;
     fs->root_fd = fs->tmp_fd = -1;
     fs->tail = &fs->head;
     pthread_mutex_init(&fs->lock, NULL);
@@ -347,6 +397,7 @@ const struct driver file_driver = {
     .scheme = "file",
     .open = driver_open,
     .close = driver_close,
+    .max_key = driver_max_key,
     .start = driver_start,
     .resume = driver_resume,
     .cancel = driver_cancel,

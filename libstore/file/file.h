@@ -4,8 +4,8 @@
  *     lock%s           taken with flock(): see file_lock() below
  *     tmp%s/           bodies under way; leftovers older than a day go when a store is opened
  *     a/b/c%o          the object "a/b/c"; path.c has the rules of the names
- * An object's description (ETag, type, metadata) is in an extended attribute of its file; see
- * record.c.
+ * An object's description (ETag, checksum, type, metadata) is in an extended attribute of its
+ * file; see record.c.
  *
  * Who runs what: a job is one operation, and it is touched by one thread at a time. `turn` says
  * whose it is: the I/O threads' between file_submit() and the call of `then`, otherwise the
@@ -31,7 +31,12 @@ enum {
     FILE_CHUNK = 64 * 1024, /* bytes of a body that an operation holds at most */
     FILE_PIECE = 253,       /* a longer part of a key is cut every so many bytes */
     FILE_PATH_MAX = 2048,   /* the longest path of a key (about 1750) with its NUL */
-    FILE_RECORD_MAX = 3072, /* the attribute's bytes */
+    /* Metadata: the caller's, and what libstore adds of its own. */
+    FILE_MAX_META = STORE_MAX_META + 4,
+    FILE_MAX_META_BYTES = STORE_MAX_META_BYTES + 256,
+    FILE_MAX_TYPE = 255,     /* bytes of a content type */
+    FILE_RECORD_MAX = 3072,  /* the attribute's bytes; ext4 has room for one block less a little */
+    FILE_CHECKSUM_SIZE = 16, /* "crc32c:" and 8 digits, with the NUL */
     FILE_DEFAULT_THREADS = 4,
     FILE_MAX_THREADS = 256,
     FILE_DIR_MODE = 0750,
@@ -68,11 +73,12 @@ size_t file_name_encode(char path[FILE_PATH_MAX], size_t at, const char *piece, 
 /* ---- record.c: what is known of an object besides its bytes ---- */
 
 struct file_record {
-    char text[FILE_RECORD_MAX + 1]; /* what the pointers below point into */
+    char text[FILE_RECORD_MAX + 1]; /* what the pointers below point into, when it was read */
     char derived_etag[64];
     const char *etag;
+    const char *checksum; /* "crc32c:" and 8 lower-case hex digits; "": none was kept */
     const char *content_type;
-    struct store_meta meta[STORE_MAX_META];
+    struct store_meta meta[FILE_MAX_META];
     size_t n_meta;
     uint64_t size; /* as it was put */
     bool stored;   /* false: the file has no attribute */
@@ -83,8 +89,14 @@ struct file_record {
 int file_record_read(int fd, const struct stat *st, struct file_record *r, struct store_err *err);
 /* Takes apart the attribute's bytes, which are in r->text. False: not ours, or damaged. */
 bool file_record_parse(struct file_record *r, size_t len);
-/* Writes the attribute. */
-int file_record_write(int fd, const struct store_op *op, const char *etag, struct store_err *err);
+/* Writes all but derived_etag and stored as the attribute. */
+int file_record_write(int fd, const struct file_record *r, struct store_err *err);
+/* Makes r that of a file without an attribute. */
+void file_record_derive(struct file_record *r, const struct stat *st);
+/* Describes the object; the strings stay r's. */
+void file_record_tell(const struct file_record *r, const struct stat *st, struct store_info *info);
+/* What file_record.checksum looks like. */
+void file_checksum_text(uint32_t crc, char out[FILE_CHECKSUM_SIZE]);
 
 /* ---- The store and its jobs ---- */
 
@@ -92,6 +104,7 @@ struct file_job;
 
 struct file_store {
     /* Constant after open. */
+    struct health *health;
     char *root;
     int root_fd;
     int tmp_fd;       /* -1: the folder is read-only for us */
@@ -121,16 +134,37 @@ struct file_get {
     uint64_t at;      /* file position of the next read */
     uint64_t left;    /* bytes not read yet */
     bool told_head;
+    bool verify;  /* all of it is read, and there is a checksum */
+    uint32_t crc; /* of what was read */
     struct file_record record;
 };
 
 struct file_put {
     char *chunk;
-    size_t have;      /* bytes in it */
-    uint64_t left;    /* bytes of the body not written yet, those in the chunk included */
-    EVP_MD_CTX *hash; /* over what was written */
+    size_t have;   /* bytes in it */
+    uint64_t left; /* bytes of the body not written yet, those in the chunk included; stays
+                    * STORE_SIZE_UNKNOWN until the end is seen */
+    struct file_record record;
+};
+
+struct file_copy {
+    int from;                  /* the source; -1: none */
+    char *chunk;               /* by hand only */
+    bool by_hand;              /* neither the file system nor the kernel could */
+    struct file_record record; /* the source's, and so the copy's */
+};
+
+/* An object on its way, of a PUT or a COPY; see draft.c. */
+struct file_draft {
     char tmp[48];     /* name of the temporary file; "": none */
+    uint64_t size;    /* bytes written */
+    uint32_t crc;     /* of these, but for those that the kernel copied */
+    EVP_MD_CTX *hash; /* the same; NULL: not wanted */
     char etag[STORE_ETAG_SIZE];
+    char checksum[FILE_CHECKSUM_SIZE];
+    /* Conditions of the name. */
+    bool if_absent;
+    const char *if_match;
     int64_t latest_ms; /* CLOCK_REALTIME after which nothing may appear; 0: no limit */
 };
 
@@ -150,13 +184,16 @@ struct file_job {
     struct file_job *next;
     enum file_turn turn;
     atomic_bool canceled; /* set by the loop's thread, seen by both */
+    bool tried;           /* an I/O thread had it: counts for the store's health */
 
     struct store_err err; /* of the last step; OK: go on */
     struct store_info info;
     int fd; /* the object, or the temporary file; -1: none */
+    struct file_draft draft;
     union {
         struct file_get get;
         struct file_put put;
+        struct file_copy copy;
         struct file_listing list;
     } u;
 };
@@ -166,9 +203,10 @@ void file_submit(struct file_job *j, void (*run)(struct file_job *),
                  void (*then)(struct file_job *));
 /* Ends the job with j->err and j->info; open files are let go of on an I/O thread first. */
 void file_end(struct file_job *j);
-/* On an I/O thread: closes j->fd and removes the temporary file, if there are any. */
+/* On an I/O thread: closes what is open and removes the temporary file, if there are any. */
 void file_release(struct file_job *j);
-/* True when the operation was canceled; then j->err says so. */
+/* True when the operation was canceled or its deadline passed; then j->err says so. To be asked
+ * between the pieces of whatever may take long. */
 bool file_canceled(struct file_job *j);
 
 /* ---- tree.c: the file system below the root, never through a symbolic link ---- */
@@ -196,17 +234,39 @@ int file_wait(struct file_job *j, long *wait_us);
 int file_lock(struct file_job *j, int how);
 void file_unlock(int lock_fd);
 
+/* ---- Objects ---- */
+
+/* get.c: opens an object and reads its description. Returns an fd, or -1 with *err set:
+ * STORE_NOT_FOUND, STORE_CORRUPT (the description), … */
+int file_object_open(const struct file_store *fs, const char *key, struct file_record *r,
+                     struct stat *st, struct store_err *err);
+/* Whether the file still has the size that was put. Returns -1 with STORE_CORRUPT. */
+int file_object_check_size(const char *key, const struct file_record *r, const struct stat *st,
+                           struct store_err *err);
+
+/* draft.c: the steps of a new object, on an I/O thread. All return -1 with j->err set;
+ * file_release() is the caller's then. */
+int file_draft_begin(struct file_job *j);
+/* Adds bytes behind those that are there. */
+int file_draft_write(struct file_job *j, const char *bytes, size_t n);
+/* Makes the temporary file the object: describes it by *r (unless there are no attributes, or
+ * r->stored is false), syncs it and gives it its name, if the draft's conditions hold. Tells size,
+ * ETag, checksum and times in j->info; *r must live as long. */
+int file_draft_commit(struct file_job *j, struct file_record *r);
+
 /* ---- The operations; each begins on the loop's thread ---- */
 
 void file_get_start(struct file_job *j); /* HEAD too */
 void file_get_resume(struct file_job *j);
 void file_put_start(struct file_job *j);
 void file_put_resume(struct file_job *j);
+void file_copy_start(struct file_job *j);
 void file_list_start(struct file_job *j);
 void file_remove_start(struct file_job *j); /* DELETE and DELETE_MANY */
 /* Free what u holds. */
 void file_get_cleanup(struct file_job *j);
 void file_put_cleanup(struct file_job *j);
+void file_copy_cleanup(struct file_job *j);
 void file_list_cleanup(struct file_job *j);
 
 #endif

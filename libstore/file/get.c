@@ -7,43 +7,59 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "libstore/checksum.h"
 #include "libstore/file/file.h"
 
-static int fail_open(struct file_job *j, int e)
+static int fail_open(const char *key, int e, struct store_err *err)
 {
     if (e == ENOENT)
-        return store_err_set(&j->err, STORE_NOT_FOUND, "no object '%.200s'", j->op->key);
+        return store_err_set(err, STORE_NOT_FOUND, "no object '%.200s'", key);
     /* A symbolic link or a file where a folder should be is no proof of absence. */
-    return store_err_errno(&j->err, e, "cannot open object '%.150s'", j->op->key);
+    return store_err_errno(err, e, "cannot open object '%.150s'", key);
+}
+
+int file_object_open(const struct file_store *fs, const char *key, struct file_record *r,
+                     struct stat *st, struct store_err *err)
+{
+    char path[FILE_PATH_MAX];
+    size_t dir_len;
+    if (file_path_of_key(key, path, &dir_len) < 0)
+        return fail_open(key, ENOENT, err);
+    /* O_NONBLOCK: a FIFO that was planted there must not hold the thread. */
+    int fd = file_open(fs, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return fail_open(key, errno, err);
+    int rc;
+    if (fstat(fd, st) < 0)
+        rc = fail_open(key, errno, err);
+    else if (!S_ISREG(st->st_mode))
+        rc = store_err_set(err, STORE_FAILED, "object '%.150s': not a plain file", key);
+    else
+        rc = file_record_read(fd, st, r, err);
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+int file_object_check_size(const char *key, const struct file_record *r, const struct stat *st,
+                           struct store_err *err)
+{
+    if (r->size == (uint64_t)st->st_size)
+        return 0;
+    return store_err_set(err, STORE_CORRUPT,
+                         "object '%.150s': the file has another size than was put", key);
 }
 
 /* Opens the file and fills the record and j->info. */
 static int open_object(struct file_job *j)
 {
-    char path[FILE_PATH_MAX];
-    size_t dir_len;
     struct stat st;
     struct file_record *r = &j->u.get.record;
-    if (file_path_of_key(j->op->key, path, &dir_len) < 0)
-        return fail_open(j, ENOENT);
-    /* O_NONBLOCK: a FIFO that was planted there must not hold the thread. */
-    j->fd = file_open(j->fs, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    if (j->fd < 0 || fstat(j->fd, &st) < 0)
-        return fail_open(j, errno);
-    if (!S_ISREG(st.st_mode))
-        return store_err_set(&j->err, STORE_FAILED, "object '%.150s': not a plain file",
-                             j->op->key);
-    if (file_record_read(j->fd, &st, r, &j->err) < 0)
+    j->fd = file_object_open(j->fs, j->op->key, r, &st, &j->err);
+    if (j->fd < 0 || file_object_check_size(j->op->key, r, &st, &j->err) < 0)
         return -1;
-    if (r->size != (uint64_t)st.st_size)
-        return store_err_set(&j->err, STORE_CORRUPT,
-                             "object '%.150s': the file has another size than was put", j->op->key);
-    j->info.size = r->size;
-    j->info.etag = r->etag;
-    j->info.content_type = r->content_type;
-    j->info.modified_s = st.st_mtim.tv_sec;
-    j->info.n_meta = r->n_meta;
-    memcpy(j->info.meta, r->meta, sizeof(r->meta));
+    file_record_tell(r, &st, &j->info);
     return 0;
 }
 
@@ -75,6 +91,7 @@ static int choose_range(struct file_job *j)
     uint64_t rest = size - o->offset;
     j->info.offset = j->u.get.at = o->offset;
     j->info.length = j->u.get.left = o->length && o->length < rest ? o->length : rest;
+    j->u.get.verify = j->info.length == size && j->info.checksum[0];
     return 0;
 }
 
@@ -91,6 +108,7 @@ static int read_chunk(struct file_job *j)
         if (n == 0)
             return store_err_set(&j->err, STORE_CORRUPT, "object '%.150s': its file ends too early",
                                  j->op->key);
+        g->crc = checksum_crc32c(g->crc, g->chunk + g->chunk_len, (size_t)n);
         g->chunk_len += (size_t)n;
         g->at += (uint64_t)n;
         g->left -= (uint64_t)n;
@@ -98,9 +116,23 @@ static int read_chunk(struct file_job *j)
     return 0;
 }
 
+/* Looked at before the last chunk is delivered: who gets all of an object gets the right one. */
+static int check_sum(struct file_job *j)
+{
+    struct file_get *g = &j->u.get;
+    char found[FILE_CHECKSUM_SIZE];
+    if (!g->verify || g->left > 0)
+        return 0;
+    file_checksum_text(g->crc, found);
+    if (strcmp(found, g->record.checksum) == 0)
+        return 0;
+    return store_err_set(&j->err, STORE_CORRUPT, "object '%.150s': %s instead of %s", j->op->key,
+                         found, g->record.checksum);
+}
+
 static void run_read(struct file_job *j)
 {
-    if (file_canceled(j) || read_chunk(j) < 0 || j->u.get.left == 0)
+    if (file_canceled(j) || read_chunk(j) < 0 || check_sum(j) < 0 || j->u.get.left == 0)
         file_release(j);
 }
 
@@ -114,6 +146,8 @@ static void run_open(struct file_job *j)
     if (rc == 0 && j->op->kind == OP_GET && (rc = check_conditions(j)) == 0)
         rc = choose_range(j);
     if (rc < 0 || j->op->kind == OP_HEAD || g->left == 0) {
+        if (rc == 0)
+            check_sum(j); /* of nothing */
         file_release(j);
         return;
     }

@@ -236,7 +236,8 @@ static struct store_entry *page_add(struct walk *w, const char *etag)
     text[w->key_len] = '\0';
     memcpy(text + w->key_len + 1, etag, etag_size);
     struct store_entry *entry = &l->entries[l->n++];
-    *entry = (struct store_entry){.key = text, .etag = text + w->key_len + 1};
+    *entry = (struct store_entry){
+        .key = text, .etag = text + w->key_len + 1, .version = "", .is_latest = true};
     return entry;
 }
 
@@ -401,7 +402,8 @@ static void run_list(struct file_job *j)
     if (lock >= 0) {
         j->info.server_time_s = clock_real_s();
         file_unlock(lock);
-        walk_pages(&w);
+        if (j->op->opts.list.kind != STORE_LIST_UPLOADS) /* of which there are none */
+            walk_pages(&w);
     } else {
         j->info.server_time_s = clock_real_s();
     }
@@ -410,15 +412,8 @@ static void run_list(struct file_job *j)
 static void tell(struct file_job *j)
 {
     const struct file_listing *l = &j->u.list;
-    if (j->err.code == STORE_OK && !file_canceled(j)) {
-        const struct store_page page = {
-            .entries = l->entries,
-            .n = l->n,
-            .next_token = l->next_token,
-            .server_time_s = j->info.server_time_s,
-        };
-        op_page(j->op, &page);
-    }
+    if (j->err.code == STORE_OK && !file_canceled(j))
+        op_page(j->op, l->entries, l->n, l->next_token, j->info.server_time_s);
     file_end(j);
 }
 

@@ -125,22 +125,38 @@ static int compare_keys(const void *a, const void *b)
     return strcmp(x + x_len, y + y_len);
 }
 
+/* Whether the batch's i-th entry is an object. There are no other versions and no uploads, so none
+ * of them is left. */
+static bool is_object(const struct store_op *op, size_t i)
+{
+    if (op->listed == STORE_LIST_UPLOADS)
+        return false;
+    return !op->versions || !op->versions[i] || !op->versions[i][0];
+}
+
+static void remove_batch(struct file_job *j)
+{
+    const struct store_op *op = j->op;
+    size_t n = 0;
+    char **keys = malloc(op->n_keys * sizeof(*keys));
+    if (!keys) {
+        store_err_set(&j->err, STORE_NO_MEMORY, "out of memory");
+        return;
+    }
+    for (size_t i = 0; i < op->n_keys; i++)
+        if (is_object(op, i))
+            keys[n++] = op->keys[i];
+    qsort(keys, n, sizeof(*keys), compare_keys);
+    remove_all(j, keys, n);
+    free(keys);
+}
+
 static void run_remove(struct file_job *j)
 {
-    struct store_op *op = j->op;
-    if (op->kind == OP_DELETE) {
-        remove_all(j, &op->key, 1);
-    } else {
-        char **keys = malloc(op->n_keys * sizeof(*keys));
-        if (keys) {
-            memcpy(keys, op->keys, op->n_keys * sizeof(*keys));
-            qsort(keys, op->n_keys, sizeof(*keys), compare_keys);
-            remove_all(j, keys, op->n_keys);
-            free(keys);
-        } else {
-            store_err_set(&j->err, STORE_NO_MEMORY, "out of memory");
-        }
-    }
+    if (j->op->kind == OP_DELETE)
+        remove_all(j, &j->op->key, 1);
+    else
+        remove_batch(j);
     j->info.server_time_s = clock_real_s();
 }
 

@@ -142,11 +142,11 @@ void file_prune_dirs(const struct file_store *fs, const char *path, size_t dir_l
 
 int file_wait(struct file_job *j, long *wait_us)
 {
-    if (file_canceled(j))
-        return -1;
     if (clock_mono_ms() >= j->op->deadline_ms)
         return store_err_set(&j->err, STORE_BUSY, "%.150s: others were in the way for too long",
                              j->fs->root);
+    if (file_canceled(j))
+        return -1;
     if (*wait_us < WAIT_MIN_US)
         *wait_us = WAIT_MIN_US;
     const struct timespec t = {.tv_nsec = *wait_us * 1000};
@@ -157,7 +157,9 @@ int file_wait(struct file_job *j, long *wait_us)
 
 int file_lock(struct file_job *j, int how)
 {
-    int fd = openat(j->fs->root_fd, FILE_LOCK_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    /* O_NONBLOCK: a FIFO that was planted there must not hold the thread. */
+    int fd = openat(j->fs->root_fd, FILE_LOCK_NAME,
+                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return store_err_errno(&j->err, errno, "%.150s: cannot open %s", j->fs->root,
                                FILE_LOCK_NAME);

@@ -7,18 +7,17 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/codec.h"
+#include "libstore/s3/http_head.h"
 
 enum {
-    CONNECT_TIMEOUT_MS = 3000,
+    DEFAULT_CONNECT_TIMEOUT_MS = 3000,
     UNACKED_TIMEOUT_MS = 20000, /* bytes that the peer does not acknowledge: the path is dead */
-    META_MAX_BYTES = 8192,
-    MAX_FIELDS = 64, /* of a request's head, and their bytes */
+    MAX_FIELDS = 64,            /* of a request's head, and their bytes */
     FIELDS_MAX_BYTES = 65536,
     MAX_IDLE_HANDLES = 256,
 };
@@ -35,11 +34,14 @@ struct sock {
 struct http_transfer {
     CURL *easy;
     struct http_client *client;
-    struct http_call *call;
+    struct http_call *call;               /* NULL: idle, or given up and not yet taken from curl */
     struct curl_slist fields[MAX_FIELDS]; /* the request's head, for curl: lines in field_text */
     struct buf field_text;
+    CURLU *url;           /* taken apart once, not for each request */
+    const char *base_url; /* what url is */
     char error_text[CURL_ERROR_SIZE];
-    struct http_transfer *next_idle;
+    bool no_memory;                    /* what ended it, or is to end it */
+    struct http_transfer *next, *prev; /* active, or idle (next only) */
 };
 
 struct http_client {
@@ -51,117 +53,33 @@ struct http_client {
     size_t n_socks;
     struct http_transfer *idle;
     unsigned n_idle;
-    char *base_url, *ca_file;
+    struct http_transfer *active; /* those that curl has */
+    /* Calls that are canceled in one of curl's own call-backs, where it lets go of no handle, leave
+     * theirs behind. */
+    bool in_curl;
+    struct loop_task bury;
+    bool starved;             /* some of the active have no_memory */
+    bool timer_lost;          /* no memory for the time that curl wants to run at */
+    struct http_call waiting; /* head of the ring of those that wait for a connection */
+    struct loop_task admit;   /* lets them in */
+    uint32_t n_active, max_active;
+    uint32_t connect_timeout_ms;
+    char *base_url, *ca_file, *client_cert_file, *client_key_file;
 };
 
-/* ---- The answer's head ---- */
-
-static void copy_value(char *out, size_t cap, const char *value, size_t n)
-{
-    n = n < cap ? n : cap - 1;
-    memcpy(out, value, n);
-    out[n] = '\0';
-}
-
-static void take_etag(struct http_head *a, const char *value, size_t n)
-{
-    if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
-        value++;
-        n -= 2;
-    }
-    copy_value(a->etag, sizeof(a->etag), value, n);
-}
-
-/* Content-Range: bytes 0-99/1234, or bytes asterisk/1234 */
-static void take_content_range(struct http_head *a, const char *value, size_t n)
-{
-    const char *end = value + n, *dash = memchr(value, '-', n), *slash = memchr(value, '/', n);
-    if (dash && slash && n > 6 && strncasecmp(value, "bytes ", 6) == 0 && dash >= value + 6)
-        a->has_range = parse_u64(value + 6, (size_t)(dash - value - 6), &a->range_first) &&
-                       parse_u64(slash + 1, (size_t)(end - slash - 1), &a->range_total);
-}
-
-static void take_meta(struct http_head *a, const char *name, size_t name_len, const char *value,
-                      size_t n)
-{
-    if (a->n_meta == STORE_MAX_META || !buf_reserve(&a->meta, name_len + n + 2))
-        return;
-    for (size_t i = 0; i < name_len; i++)
-        buf_addc(&a->meta, name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20) : name[i]);
-    buf_addc(&a->meta, '\0');
-    buf_add(&a->meta, value, n);
-    buf_addc(&a->meta, '\0');
-    a->n_meta++;
-}
-
-static bool is_header(const char *line, size_t name_len, const char *name)
-{
-    return strlen(name) == name_len && strncasecmp(line, name, name_len) == 0;
-}
-
-static void take_field(struct http_head *a, const char *name, size_t name_len, const char *value,
-                       size_t n)
-{
-    char text[64];
-    uint64_t number;
-    copy_value(text, sizeof(text), value, n);
-    if (is_header(name, name_len, "etag"))
-        take_etag(a, value, n);
-    else if (is_header(name, name_len, "date"))
-        clock_parse_http_date(text, &a->date_s);
-    else if (is_header(name, name_len, "last-modified"))
-        clock_parse_http_date(text, &a->last_modified_s);
-    else if (is_header(name, name_len, "content-type"))
-        copy_value(a->content_type, sizeof(a->content_type), value, n);
-    else if (is_header(name, name_len, "content-range"))
-        take_content_range(a, value, n);
-    else if (is_header(name, name_len, "x-amz-bucket-region"))
-        copy_value(a->region, sizeof(a->region), value, n);
-    else if (is_header(name, name_len, "content-length") && parse_u64(value, n, &number) &&
-             number <= INT64_MAX)
-        a->content_length = (int64_t)number;
-    else if (is_header(name, name_len, "retry-after") && parse_u64(value, n, &number))
-        a->retry_after_ms = number > 60 ? 60000 : (uint32_t)number * 1000;
-    else if (name_len > 11 && strncasecmp(name, "x-amz-meta-", 11) == 0)
-        take_meta(a, name + 11, name_len - 11, value, n);
-}
-
-static void answer_reset(struct http_head *a)
-{
-    struct buf meta = a->meta;
-    *a = (struct http_head){.content_length = -1, .meta = meta};
-    a->meta.max = META_MAX_BYTES;
-    buf_reset(&a->meta);
-}
+/* ---- The answer ---- */
 
 static size_t on_header(char *line, size_t size, size_t n, void *user)
 {
     struct http_transfer *t = user;
-    struct http_head *a = &t->call->answer;
-    size_t len = size * n, all = len;
-    while (len && (line[len - 1] == '\r' || line[len - 1] == '\n'))
-        len--;
-    if (len >= 12 && strncmp(line, "HTTP/", 5) == 0) {
-        answer_reset(a); /* an interim answer (100) may have come before */
-        const char *space = memchr(line, ' ', len);
-        uint64_t status = 0;
-        if (space && line + len - space > 3 && parse_u64(space + 1, 3, &status))
-            a->status = (int)status;
-        return all;
-    }
-    const char *colon = memchr(line, ':', len);
-    if (!colon)
-        return all;
-    const char *value = colon + 1, *end = line + len;
-    while (value < end && (*value == ' ' || *value == '\t'))
-        value++;
-    while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    take_field(a, line, (size_t)(colon - line), value, (size_t)(end - value));
-    return all;
+    size_t len = size * n;
+    if (!t->call)
+        return 0; /* ends the transfer */
+    if (http_head_take(&t->call->answer, line, len))
+        return len;
+    t->no_memory = true;
+    return 0;
 }
-
-/* ---- Bodies ---- */
 
 static void tell_head(struct http_call *c)
 {
@@ -176,6 +94,8 @@ static size_t on_data(char *bytes, size_t size, size_t n, void *user)
 {
     struct http_transfer *t = user;
     struct http_call *c = t->call;
+    if (!c)
+        return 0;
     if (c->paused)
         return CURL_WRITEFUNC_PAUSE;
     tell_head(c);
@@ -188,6 +108,8 @@ static size_t on_read(char *buf, size_t size, size_t n, void *user)
 {
     struct http_transfer *t = user;
     struct http_call *c = t->call;
+    if (!c)
+        return CURL_READFUNC_ABORT;
     ssize_t got = c->read ? c->read(c, buf, size * n) : 0;
     if (got == STORE_READ_PAUSE) {
         c->paused = true;
@@ -200,7 +122,7 @@ static int on_seek(void *user, curl_off_t offset, int origin)
 {
     struct http_transfer *t = user;
     struct http_call *c = t->call;
-    if (offset != 0 || origin != SEEK_SET || !c->rewind || !c->rewind(c))
+    if (!c || offset != 0 || origin != SEEK_SET || !c->rewind || !c->rewind(c))
         return CURL_SEEKFUNC_CANTSEEK;
     return CURL_SEEKFUNC_OK;
 }
@@ -208,6 +130,29 @@ static int on_seek(void *user, curl_off_t offset, int origin)
 /* ---- Sockets and timer ---- */
 
 static void reap(struct http_client *h);
+static void end_starved(struct http_client *h);
+
+/* The call ends when curl has returned. */
+static void starve(struct http_transfer *t)
+{
+    t->no_memory = true;
+    t->client->starved = true;
+    loop_defer(t->client->loop, &t->client->kick);
+}
+
+/* Lets curl work, and ends the calls that are over then. */
+static void act(struct http_client *h, curl_socket_t fd, int mask)
+{
+    int running;
+    h->in_curl = true;
+    CURLMcode rc = curl_multi_socket_action(h->multi, fd, mask, &running);
+    h->in_curl = false;
+    /* It does not say whose socket it has lost then, and may never ask for it again. */
+    for (struct http_transfer *t = rc == CURLM_OK ? NULL : h->active; t; t = t->next)
+        starve(t);
+    end_starved(h);
+    reap(h);
+}
 
 static void sock_clear(struct http_client *h, curl_socket_t fd)
 {
@@ -222,7 +167,7 @@ static void on_event(void *user, uint32_t events)
 {
     struct sock *s = user;
     struct http_client *h = s->client;
-    int fd = s->watch.fd, running;
+    int fd = s->watch.fd;
     int mask = ((events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
                ((events & EPOLLOUT) ? CURL_CSELECT_OUT : 0) |
                ((events & (EPOLLERR | EPOLLHUP)) ? CURL_CSELECT_ERR : 0);
@@ -239,8 +184,7 @@ static void on_event(void *user, uint32_t events)
         sock_clear(h, fd);
         return;
     }
-    curl_multi_socket_action(h->multi, fd, mask, &running);
-    reap(h);
+    act(h, fd, mask);
 }
 
 static struct sock *sock_make(struct http_client *h, curl_socket_t fd)
@@ -265,19 +209,38 @@ static struct sock *sock_make(struct http_client *h, curl_socket_t fd)
     return h->socks[fd];
 }
 
+static struct http_transfer *transfer_of(CURL *easy)
+{
+    struct http_transfer *t = NULL; /* curl has handles of its own too */
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+    return t;
+}
+
 /* Whether the transfer's connection is up: only then does curl tell on_close() when it closes the
  * socket. It closes those of its resolver, and of connections that never came to be, unseen, and
  * the next file may have their number. */
 static bool answered(CURL *easy)
 {
-    struct http_transfer *t = NULL;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+    const struct http_transfer *t = transfer_of(easy);
     return t && t->call && t->call->answer.status != 0;
 }
 
+static bool sock_watch(struct http_client *h, curl_socket_t fd, int what)
+{
+    struct sock *s = sock_make(h, fd);
+    if (!s)
+        return false;
+    s->wanted = ((what & CURL_POLL_IN) ? EPOLLIN : 0) | ((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
+    if (s->watch.fd >= 0 && (s->watch.events & s->wanted) == s->wanted)
+        return true;
+    return loop_watch_set(h->loop, &s->watch, fd, s->wanted, NULL) == 0;
+}
+
+/* Never tells curl of a failure: it would give up every call of the client. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *unused)
 {
     struct http_client *h = user;
+    struct http_transfer *t;
     (void)unused;
     if (what == CURL_POLL_REMOVE) {
         if ((size_t)fd < h->n_socks && h->socks[fd] && answered(easy))
@@ -286,13 +249,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
             sock_clear(h, fd);
         return 0;
     }
-    struct sock *s = sock_make(h, fd);
-    if (!s)
-        return -1;
-    s->wanted = ((what & CURL_POLL_IN) ? EPOLLIN : 0) | ((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
-    if (s->watch.fd >= 0 && (s->watch.events & s->wanted) == s->wanted)
-        return 0;
-    return loop_watch_set(h->loop, &s->watch, fd, s->wanted, NULL);
+    if (!sock_watch(h, fd, what) && (t = transfer_of(easy)))
+        starve(t);
+    return 0;
 }
 
 static int on_close(void *user, curl_socket_t fd)
@@ -318,27 +277,31 @@ static int on_sockopt(void *user, curl_socket_t fd, curlsocktype purpose)
     return CURL_SOCKOPT_OK;
 }
 
-static void run_curl(void *user)
-{
-    struct http_client *h = user;
-    int running;
-    curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    reap(h);
-}
-
+/* As on_socket(). Without memory for the timer curl runs in each round, until there is some. */
 static int on_timer(CURLM *multi, long timeout_ms, void *user)
 {
     struct http_client *h = user;
     (void)multi;
+    h->timer_lost = false;
     if (timeout_ms == 0) {
         loop_timer_clear(h->loop, &h->timer);
         loop_defer(h->loop, &h->kick);
     } else if (timeout_ms < 0) {
         loop_timer_clear(h->loop, &h->timer);
-    } else {
-        return loop_timer_set(h->loop, &h->timer, (uint64_t)timeout_ms);
+    } else if (loop_timer_set(h->loop, &h->timer, (uint64_t)timeout_ms) != 0) {
+        h->timer_lost = true;
+        loop_defer(h->loop, &h->kick);
     }
     return 0;
+}
+
+static void run_curl(void *user)
+{
+    struct http_client *h = user;
+    long timeout_ms;
+    act(h, CURL_SOCKET_TIMEOUT, 0);
+    if (h->timer_lost && curl_multi_timeout(h->multi, &timeout_ms) == CURLM_OK)
+        on_timer(h->multi, timeout_ms, h);
 }
 
 /* ---- Handles ---- */
@@ -353,6 +316,23 @@ static const char *system_ca_file(void)
     return NULL;
 }
 
+/* Texts are copied by curl, which may lack the memory; then a default would be taken. */
+static bool set_text(CURL *e, CURLoption option, const char *text)
+{
+    return curl_easy_setopt(e, option, text) == CURLE_OK;
+}
+
+static bool set_tls(const struct http_client *h, CURL *e)
+{
+    const char *key = h->client_key_file ? h->client_key_file : h->client_cert_file;
+    /* A CA folder, which Debian sets by default, switches off curl's cache of the parsed CA file,
+     * and then each TLS connection costs tens of milliseconds. */
+    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+    return (!h->ca_file || set_text(e, CURLOPT_CAINFO, h->ca_file)) &&
+           (!h->client_cert_file || (set_text(e, CURLOPT_SSLCERT, h->client_cert_file) &&
+                                     set_text(e, CURLOPT_SSLKEY, key)));
+}
+
 /* What stays the same for every request. */
 static bool set_constants(struct http_client *h, struct http_transfer *t)
 {
@@ -361,19 +341,10 @@ static bool set_constants(struct http_client *h, struct http_transfer *t)
     curl_easy_setopt(e, CURLOPT_NOPROGRESS, 1L);
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)h->connect_timeout_ms);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 65536L);
-    /* A CA folder, which Debian sets by default, switches off curl's cache of the parsed CA file,
-     * and then each TLS connection costs tens of milliseconds. */
-    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-    if (h->ca_file)
-        curl_easy_setopt(e, CURLOPT_CAINFO, h->ca_file);
-    /* Each request has a CURLOPT_REQUEST_TARGET instead of a URL: curl takes a URL apart and puts
-     * it together again several times, byte by byte. */
-    CURLcode rc = curl_easy_setopt(e, CURLOPT_URL, h->base_url);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* a resolver's thread that hangs is not joined */
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error_text);
     curl_easy_setopt(e, CURLOPT_PRIVATE, t);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
@@ -388,12 +359,14 @@ static bool set_constants(struct http_client *h, struct http_transfer *t)
     curl_easy_setopt(e, CURLOPT_SOCKOPTDATA, h);
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, h);
-    return rc == CURLE_OK;
+    return set_text(e, CURLOPT_PROXY, "") && set_text(e, CURLOPT_PROTOCOLS_STR, "http,https") &&
+           set_tls(h, e);
 }
 
 static void transfer_free(struct http_transfer *t)
 {
     curl_easy_cleanup(t->easy);
+    curl_url_cleanup(t->url);
     buf_cleanup(&t->field_text);
     free(t);
 }
@@ -402,7 +375,7 @@ static struct http_transfer *transfer_take(struct http_client *h)
 {
     struct http_transfer *t = h->idle;
     if (t) {
-        h->idle = t->next_idle;
+        h->idle = t->next;
         h->n_idle--;
         return t;
     }
@@ -412,7 +385,8 @@ static struct http_transfer *transfer_take(struct http_client *h)
     t->client = h;
     buf_init(&t->field_text, FIELDS_MAX_BYTES);
     t->easy = curl_easy_init();
-    if (!t->easy || !set_constants(h, t)) {
+    t->url = curl_url();
+    if (!t->easy || !t->url || !set_constants(h, t)) {
         transfer_free(t);
         return NULL;
     }
@@ -427,32 +401,69 @@ static void transfer_give_back(struct http_transfer *t)
         transfer_free(t);
         return;
     }
-    t->next_idle = h->idle;
+    t->next = h->idle;
     h->idle = t;
     h->n_idle++;
 }
 
+static int no_memory(struct store_err *err)
+{
+    return store_err_set(err, STORE_NO_MEMORY, "http: out of memory");
+}
+
+/* Each request has a CURLOPT_REQUEST_TARGET, and its URL is only where to connect: curl takes a URL
+ * apart and puts it together again several times, byte by byte, and less of that with a CURLU. */
+static int set_base_url(struct http_transfer *t, const char *base_url, struct store_err *err)
+{
+    if (t->base_url == base_url)
+        return 0;
+    t->base_url = NULL;
+    CURLUcode rc = curl_url_set(t->url, CURLUPART_URL, base_url, 0);
+    if (rc == CURLUE_OUT_OF_MEMORY || curl_easy_setopt(t->easy, CURLOPT_CURLU, t->url) != CURLE_OK)
+        return no_memory(err);
+    if (rc != CURLUE_OK)
+        return store_err_set(err, STORE_INVALID, "http: %.150s: %s", base_url,
+                             curl_url_strerror(rc));
+    t->base_url = base_url;
+    return 0;
+}
+
 /* ---- Clients ---- */
+
+static void bury(void *user);
 
 static void client_free(void *value)
 {
     struct http_client *h = value;
+    bury(h);
     while (h->idle) {
         struct http_transfer *t = h->idle;
-        h->idle = t->next_idle;
+        h->idle = t->next;
         transfer_free(t);
     }
     if (h->multi)
         curl_multi_cleanup(h->multi); /* closes the connections, and so calls on_close() */
     loop_timer_clear(h->loop, &h->timer);
     loop_defer_clear(h->loop, &h->kick);
+    loop_defer_clear(h->loop, &h->admit);
+    loop_defer_clear(h->loop, &h->bury);
     for (size_t fd = 0; fd < h->n_socks; fd++)
         sock_clear(h, (curl_socket_t)fd);
     free(h->socks);
     free(h->base_url);
     free(h->ca_file);
+    free(h->client_cert_file);
+    free(h->client_key_file);
     free(h);
 }
+
+static bool copy_text(char **out, const char *s)
+{
+    *out = s ? strdup(s) : NULL;
+    return *out || !s;
+}
+
+static void admit(void *user);
 
 static void init_curl(void)
 {
@@ -470,10 +481,16 @@ static struct http_client *client_new(struct loop *l, const struct http_client_c
     h->loop = l;
     h->timer = (struct loop_timer){.fn = run_curl, .user = h};
     h->kick = (struct loop_task){.fn = run_curl, .user = h};
-    h->base_url = strdup(conf->base_url);
-    h->ca_file = ca ? strdup(ca) : NULL;
+    h->admit = (struct loop_task){.fn = admit, .user = h};
+    h->bury = (struct loop_task){.fn = bury, .user = h};
+    h->waiting.next = h->waiting.prev = &h->waiting;
+    h->max_active = conf->max_connections;
+    h->connect_timeout_ms =
+        conf->connect_timeout_ms ? conf->connect_timeout_ms : DEFAULT_CONNECT_TIMEOUT_MS;
     h->multi = curl_multi_init();
-    if (!h->multi || !h->base_url || (ca && !h->ca_file)) {
+    if (!copy_text(&h->base_url, conf->base_url) || !copy_text(&h->ca_file, ca) ||
+        !copy_text(&h->client_cert_file, conf->client_cert_file) ||
+        !copy_text(&h->client_key_file, conf->client_key_file) || !h->multi) {
         client_free(h);
         return NULL;
     }
@@ -481,7 +498,9 @@ static struct http_client *client_new(struct loop *l, const struct http_client_c
     curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)conf->max_connections);
+    /* Kept ones, twice as many as are used: a kept connection that curl drops for want of room
+     * costs the next request a new one. */
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, 2L * conf->max_connections);
     return h;
 }
 
@@ -497,15 +516,17 @@ struct http_client *http_client_get(struct loop *l, const void *owner,
         h = NULL;
     }
     if (!h)
-        store_err_set(err, STORE_NO_MEMORY, "http: out of memory");
+        no_memory(err);
     return h;
 }
 
 /* ---- Calls ---- */
 
-static void set_method(struct http_transfer *t, const struct http_call *c)
+/* False: no memory, and the method would be another. */
+static bool set_method(struct http_transfer *t, const struct http_call *c)
 {
     CURL *e = t->easy;
+    bool ok = true;
     curl_easy_setopt(e, CURLOPT_HTTPGET, 1L); /* forgets the body and method of the last use */
     curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, NULL);
     if (strcmp(c->method, "HEAD") == 0) {
@@ -518,21 +539,22 @@ static void set_method(struct http_transfer *t, const struct http_call *c)
         curl_easy_setopt(e, CURLOPT_POSTFIELDS, NULL);
         curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_size);
     } else if (strcmp(c->method, "GET") != 0) {
-        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, c->method);
+        ok = set_text(e, CURLOPT_CUSTOMREQUEST, c->method);
     }
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)(c->stall_timeout_ms + 999) / 1000);
+    return ok;
 }
 
 /* The list that curl reads, without an allocation for each node and line. */
-static bool set_headers(struct http_transfer *t, const char *lines)
+static bool set_headers(struct http_transfer *t, const char *lines, bool expect_continue)
 {
     struct buf *text = &t->field_text;
     size_t n = 0;
     buf_reset(text);
     /* First what curl would add by itself, unsigned: an Expect that many stores answer late, and
      * an Accept. */
-    buf_adds(text, "Expect:\nAccept:\n");
+    buf_adds(text, expect_continue ? "Expect: 100-continue\nAccept:\n" : "Expect:\nAccept:\n");
     buf_adds(text, lines);
     if (buf_failed(text))
         return false;
@@ -540,6 +562,9 @@ static bool set_headers(struct http_transfer *t, const char *lines)
         if (n == MAX_FIELDS)
             return false;
         *end = '\0';
+        /* "Name:" would tell curl to leave the field out, "Name;" to send it empty. */
+        if (end - line > 2 && end[-1] == ' ' && end[-2] == ':')
+            memcpy(end - 2, ";", 2);
         t->fields[n] = (struct curl_slist){.data = line};
         if (n > 0)
             t->fields[n - 1].next = &t->fields[n];
@@ -548,25 +573,119 @@ static bool set_headers(struct http_transfer *t, const char *lines)
     return curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->fields) == CURLE_OK;
 }
 
-int http_call_start(struct http_client *h, struct http_call *c, struct store_err *err)
+static void active_add(struct http_transfer *t)
 {
-    assert(!c->transfer);
+    struct http_client *h = t->client;
+    t->prev = NULL;
+    t->next = h->active;
+    if (t->next)
+        t->next->prev = t;
+    h->active = t;
+    h->n_active++;
+}
+
+static void active_remove(struct http_transfer *t)
+{
+    struct http_client *h = t->client;
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        h->active = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    h->n_active--;
+}
+
+/* Gives the call a handle and hands it to curl. */
+static int begin(struct http_client *h, struct http_call *c, struct store_err *err)
+{
     struct http_transfer *t = transfer_take(h);
     if (!t)
-        return store_err_set(err, STORE_NO_MEMORY, "http: out of memory");
+        return no_memory(err);
     t->call = c;
     t->error_text[0] = '\0';
-    c->head_told = c->paused = false;
-    answer_reset(&c->answer);
-    set_method(t, c);
-    if (!set_headers(t, c->headers ? c->headers : "") ||
-        curl_easy_setopt(t->easy, CURLOPT_REQUEST_TARGET, c->target) != CURLE_OK ||
+    t->no_memory = false;
+    if (set_base_url(t, c->base_url ? c->base_url : h->base_url, err) != 0) {
+        transfer_give_back(t);
+        return -1;
+    }
+    if (!set_method(t, c) || !set_headers(t, c->headers ? c->headers : "", c->expect_continue) ||
+        !set_text(t->easy, CURLOPT_REQUEST_TARGET, c->target) ||
         curl_multi_add_handle(h->multi, t->easy) != CURLM_OK) {
         transfer_give_back(t);
-        return store_err_set(err, STORE_NO_MEMORY, "http: out of memory");
+        return no_memory(err);
     }
     c->transfer = t;
+    active_add(t);
     return 0;
+}
+
+static void wait_begin(struct http_client *h, struct http_call *c)
+{
+    c->next = &h->waiting;
+    c->prev = h->waiting.prev;
+    c->prev->next = c;
+    h->waiting.prev = c;
+}
+
+static void wait_end(struct http_call *c)
+{
+    c->prev->next = c->next;
+    c->next->prev = c->prev;
+}
+
+int http_call_start(struct http_client *h, struct http_call *c, struct store_err *err)
+{
+    assert(!c->client);
+    c->head_told = c->paused = false;
+    http_head_reset(&c->answer);
+    if (h->n_active >= h->max_active)
+        wait_begin(h, c);
+    else if (begin(h, c, err) != 0)
+        return -1;
+    c->client = h;
+    return 0;
+}
+
+static void admit(void *user)
+{
+    struct http_client *h = user;
+    while (h->n_active < h->max_active && h->waiting.next != &h->waiting) {
+        struct http_call *c = h->waiting.next;
+        struct store_err err;
+        wait_end(c);
+        if (begin(h, c, &err) != 0) {
+            c->client = NULL;
+            c->done(c, HTTP_NO_MEMORY, err.msg);
+        }
+    }
+}
+
+/* Takes the handle from curl; its connection is free again. */
+static void release(struct http_transfer *t)
+{
+    struct http_client *h = t->client;
+    curl_multi_remove_handle(h->multi, t->easy);
+    active_remove(t);
+    transfer_give_back(t);
+    if (h->waiting.next != &h->waiting)
+        loop_defer(h->loop, &h->admit);
+}
+
+static void bury(void *user)
+{
+    struct http_client *h = user;
+    for (struct http_transfer *t = h->active, *next; t; t = next) {
+        next = t->next;
+        if (!t->call)
+            release(t);
+    }
+}
+
+static void give_up(struct http_transfer *t)
+{
+    t->call = NULL;
+    loop_defer(t->client->loop, &t->client->bury);
 }
 
 void http_call_resume(struct http_call *c)
@@ -574,19 +693,24 @@ void http_call_resume(struct http_call *c)
     if (!c->paused || !c->transfer)
         return;
     c->paused = false;
-    curl_easy_pause(c->transfer->easy, CURLPAUSE_CONT);
+    if (curl_easy_pause(c->transfer->easy, CURLPAUSE_CONT) != CURLE_OK)
+        starve(c->transfer);
     /* The pause may have hidden the end: let curl look. */
     loop_defer(c->transfer->client->loop, &c->transfer->client->kick);
 }
 
 void http_call_cancel(struct http_call *c)
 {
-    struct http_transfer *t = c->transfer;
-    if (!t)
+    if (!c->client)
         return;
+    if (!c->transfer)
+        wait_end(c);
+    else if (c->client->in_curl)
+        give_up(c->transfer);
+    else
+        release(c->transfer);
     c->transfer = NULL;
-    curl_multi_remove_handle(t->client->multi, t->easy);
-    transfer_give_back(t);
+    c->client = NULL;
 }
 
 void http_call_cleanup(struct http_call *c)
@@ -594,24 +718,65 @@ void http_call_cleanup(struct http_call *c)
     buf_cleanup(&c->answer.meta);
 }
 
-static enum http_failure failure_of(CURLcode code)
+/* Whether the server's TLS alert refuses our certificate, or the lack of one. With TLS 1.3 it comes
+ * after the handshake, and libcurl has only OpenSSL's words for it. */
+static bool is_refusal(const char *text)
+{
+    return strstr(text, " alert ") &&
+           (strstr(text, "certificate") || strstr(text, "unknown ca") ||
+            strstr(text, "access denied") || strstr(text, "handshake failure"));
+}
+
+static enum http_failure failure_of(CURLcode code, const char *text)
 {
     switch (code) {
     case CURLE_OK: return HTTP_ANSWERED;
     case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION: return HTTP_NOT_SENT;
-    case CURLE_OUT_OF_MEMORY:
+    case CURLE_COULDNT_CONNECT: return HTTP_NOT_SENT;
+    case CURLE_SSL_CONNECT_ERROR: return is_refusal(text) ? HTTP_UNTRUSTED : HTTP_NOT_SENT;
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR: return is_refusal(text) ? HTTP_UNTRUSTED : HTTP_BROKEN;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CLIENTCERT: return HTTP_UNTRUSTED;
+    case CURLE_OUT_OF_MEMORY: return HTTP_NO_MEMORY;
     case CURLE_ABORTED_BY_CALLBACK:
     case CURLE_READ_ERROR:
     case CURLE_URL_MALFORMAT:
+    case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE: return HTTP_BAD_LOCAL;
     default: return HTTP_BROKEN;
     }
 }
 
-/* Ends the calls that are over. Outside of curl's call-backs, so that `done` may start anew. */
+/* Takes the call from curl. Outside of curl's call-backs, so that `done` may start anew. */
+static void end_call(struct http_transfer *t, enum http_failure failure, const char *detail)
+{
+    struct http_call *c = t->call;
+    if (t->no_memory)
+        failure = HTTP_NO_MEMORY;
+    c->transfer = NULL;
+    c->client = NULL;
+    release(t);
+    if (failure == HTTP_ANSWERED)
+        tell_head(c);
+    c->done(c, failure, detail);
+}
+
+/* `done` may end others and begin new ones. */
+static void end_starved(struct http_client *h)
+{
+    struct http_transfer *t = h->starved ? h->active : NULL;
+    h->starved = false;
+    while (t)
+        if (t->no_memory && t->call) {
+            end_call(t, HTTP_NO_MEMORY, "out of memory");
+            t = h->active;
+        } else {
+            t = t->next;
+        }
+}
+
+/* Ends the calls that are over. */
 static void reap(struct http_client *h)
 {
     CURLMsg *m;
@@ -619,18 +784,13 @@ static void reap(struct http_client *h)
     while ((m = curl_multi_info_read(h->multi, &left))) {
         if (m->msg != CURLMSG_DONE)
             continue;
-        struct http_transfer *t;
+        struct http_transfer *t = transfer_of(m->easy_handle);
         CURLcode code = m->data.result;
         char detail[CURL_ERROR_SIZE];
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t);
-        struct http_call *c = t->call;
+        if (!t->call)
+            continue; /* given up */
         const char *text = t->error_text[0] ? t->error_text : curl_easy_strerror(code);
-        copy_value(detail, sizeof(detail), text, strlen(text));
-        curl_multi_remove_handle(h->multi, t->easy);
-        c->transfer = NULL;
-        transfer_give_back(t);
-        if (code == CURLE_OK)
-            tell_head(c);
-        c->done(c, failure_of(code), detail);
+        text_copy(detail, sizeof(detail), text);
+        end_call(t, failure_of(code, detail), detail);
     }
 }

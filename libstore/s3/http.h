@@ -1,8 +1,9 @@
 /* http.h - HTTP requests over libcurl on a loop. http.c is the only file that includes it.
  *
- * A client holds the connections of one loop to one store. A call is one request; its memory is the
- * caller's and must stay until `done` (or http_call_cancel()). Call-backs come from the loop only,
- * never from http_call_start(). One thread. */
+ * A client holds the connections of one loop for one purpose. A call is one request; its memory is
+ * the caller's and must stay until `done` (or http_call_cancel()). Call-backs come from the loop
+ * only, never from http_call_start(). When max_connections calls are under way, further ones wait
+ * in their order: whoever starts them bounds their number and their time. One thread. */
 #ifndef LIBSTORE_S3_HTTP_H
 #define LIBSTORE_S3_HTTP_H
 
@@ -20,9 +21,12 @@ struct http_client;
 struct http_transfer;
 
 struct http_client_conf {
-    const char *base_url; /* scheme://host[:port] */
-    const char *ca_file;  /* NULL: the system's bundle */
+    const char *base_url;         /* scheme://host[:port], of calls that name none */
+    const char *ca_file;          /* NULL: the system's bundle */
+    const char *client_cert_file; /* PEM; NULL: none */
+    const char *client_key_file;  /* NULL: in client_cert_file */
     uint32_t max_connections;
+    uint32_t connect_timeout_ms; /* 0: 3 s */
 };
 
 /* The part of an answer's head that a store needs. */
@@ -35,24 +39,30 @@ struct http_head {
     uint32_t retry_after_ms;
     char etag[STORE_ETAG_SIZE]; /* without quotes */
     char content_type[256];
-    char region[64]; /* x-amz-bucket-region */
-    struct buf meta; /* "name\0value\0" of each x-amz-meta-* */
+    char region[64];     /* x-amz-bucket-region */
+    char version[1025];  /* x-amz-version-id */
+    bool encrypted_keys; /* x-amz-server-side-encryption other than AES256: no MD5 in the ETag */
+    struct buf meta;     /* "name\0value\0" of each x-amz-meta-* */
     size_t n_meta;
 };
 
 enum http_failure {
     HTTP_ANSWERED,  /* there is a whole answer, of any status */
     HTTP_NOT_SENT,  /* no connection, name or TLS: the server saw nothing */
+    HTTP_UNTRUSTED, /* a certificate was refused, the server's or ours: it saw nothing */
     HTTP_BROKEN,    /* connection lost, short body, stalled: the server may have acted */
-    HTTP_BAD_LOCAL, /* our own side gave up: read call-back, memory, a bad URL */
+    HTTP_BAD_LOCAL, /* our own side gave up: read call-back, a bad URL or certificate */
+    HTTP_NO_MEMORY, /* our own side lacks memory, for the answer's head too */
 };
 
 struct http_call {
     /* Set by the caller before http_call_start(). */
-    const char *method;  /* GET HEAD PUT POST DELETE */
-    const char *target;  /* path and query, as it is sent */
-    const char *headers; /* "Name: value\n" lines */
-    uint64_t body_size;  /* PUT, POST */
+    const char *base_url; /* NULL: the client's; else it must outlive the client */
+    const char *method;   /* GET HEAD PUT POST DELETE */
+    const char *target;   /* path and query, as it is sent */
+    const char *headers;  /* "Name: value\n" lines */
+    uint64_t body_size;   /* PUT, POST */
+    bool expect_continue; /* ask before the body goes: RFC 9110 section 10.1.1 */
     uint32_t stall_timeout_ms;
     /* Gives up to cap bytes of the body: >0, STORE_READ_PAUSE, STORE_READ_ABORT. NULL: no body. */
     ssize_t (*read)(struct http_call *c, void *buf, size_t cap);
@@ -67,7 +77,9 @@ struct http_call {
 
     /* http.c's own; `answer` is for the caller to read from head() on. */
     struct http_head answer;
-    struct http_transfer *transfer; /* NULL: not under way */
+    struct http_client *client;     /* NULL: not under way */
+    struct http_transfer *transfer; /* NULL: waiting for a connection */
+    struct http_call *next, *prev;  /* among those that wait */
     bool head_told, paused;
 };
 

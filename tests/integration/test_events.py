@@ -2,39 +2,19 @@
 
 import json
 import secrets
-from collections.abc import Iterator
 
 import pytest
 
-from devstack.broker import Broker
 from devstack.kafka_client import Message
-from devstack.redis import Redis
 from harness.deletions import (
-    QUICK_OPTIONS,
     SOURCE,
     TYPE,
     ControlPlane,
     Deletion,
     Mode,
-    TopicNames,
 )
 from harness.ids import Endpoint
-from harness.launch import Launcher
 from harness.stores import Store, numbered
-
-
-@pytest.fixture(scope="module")
-def control(
-    module_launch: Launcher,
-    folder_store: Store,
-    kafka: Broker,
-    redis: Redis,
-    module_topics: TopicNames,
-) -> Iterator[ControlPlane]:
-    options = (*module_topics.options(), *QUICK_OPTIONS)
-    module_launch.janitor(folder_store, kafka, redis, *options)
-    with ControlPlane(folder_store, kafka, module_topics) as plane:
-        yield plane
 
 
 def test_every_form_of_an_event_is_taken(control: ControlPlane, folder_store: Store):

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ import pytest
 from devstack import kafka_client, paths, ports
 from devstack.broker import Broker
 from devstack.redis import Redis
-from harness.deletions import QUICK_OPTIONS, ControlPlane, Deletion, TopicNames
+from harness.deletions import ControlPlane, Deletion, TopicNames
 from harness.ids import Endpoint
-from harness.launch import Launcher
 from harness.stores import Store, numbered
 
 TIMEOUT_S = 60
@@ -54,20 +52,6 @@ def operator(
     folder_store: Store, kafka: Broker, redis: Redis, module_topics: TopicNames
 ) -> Operator:
     return Operator(folder_store, kafka, redis, module_topics)
-
-
-@pytest.fixture(scope="module")
-def control(
-    module_launch: Launcher,
-    folder_store: Store,
-    kafka: Broker,
-    redis: Redis,
-    module_topics: TopicNames,
-) -> Iterator[ControlPlane]:
-    options = (*module_topics.options(), *QUICK_OPTIONS)
-    module_launch.janitor(folder_store, kafka, redis, *options)
-    with ControlPlane(folder_store, kafka, module_topics) as plane:
-        yield plane
 
 
 def scope_words(deletion: Deletion) -> list[str]:

@@ -111,6 +111,10 @@ def test_metrics_count_requests(
     seconds = 'epufs_http_request_duration_seconds_count{route="file",class="2xx"}'
     assert more(1, seconds) == 2
     assert more(1, "epufs_http_response_body_bytes_total") >= 2000
+    for which, least in ((0, 3), (1, 4)):
+        assert more(which, "epufs_store_requests_total") >= least
+        assert more(which, "epufs_store_failures_total") == 0
+        assert after[which]["epufs_store_alarm"] == after[which]["epufs_store_error_ratio"] == 0
     text = http.call(reader.url, "GET", "/metrics").body.decode()
     assert endpoint.tenant not in text
 

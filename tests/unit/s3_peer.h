@@ -28,11 +28,15 @@ enum peer_trouble {
     CUTS_BODY,          /* tells the body's length and sends only `sent` bytes of it */
     TELLS_NO_LENGTH,    /* sends `sent` bytes of the body; the end of the connection ends it */
     STALLS,             /* like CUTS_BODY, but stays and says nothing more */
+    ANSWERS_LATE,       /* a tenth of a second after the request */
+    STAYS_SILENT,       /* takes the request and never answers */
 };
 
 struct step {
-    int status;          /* 0: the body is sent without any head */
-    const char *headers; /* "Name: value\r\n" lines; a Date of now is added unless there is one */
+    int status; /* 0: the body is sent without any head */
+    /* "Name: value\r\n" lines; a Date of now is added unless there is one. "Name: =\r\n" alone
+     * gives back what the first request had of that name. */
+    const char *headers;
     const char *body;
     enum peer_trouble trouble;
     size_t sent;
@@ -75,12 +79,26 @@ static inline const char *status_text(int status)
     return status < 300 ? "Fine" : "Not fine";
 }
 
-static inline void peer_answer(int fd, const struct step *s, bool is_head)
+static inline const char *request_header(const struct request *r, const char *name);
+
+static inline void peer_add_headers(const struct peer *p, const char *headers, struct buf *out)
+{
+    const char *echo = strstr(headers, ": =\r\n");
+    char name[64];
+    if (!echo) {
+        buf_adds(out, headers);
+        return;
+    }
+    snprintf(name, sizeof(name), "%.*s", (int)(echo - headers), headers);
+    buf_addf(out, "%s: %s\r\n", name, request_header(&p->requests[0], name));
+}
+
+static inline void peer_answer(const struct peer *p, int fd, const struct step *s, bool is_head)
 {
     struct buf b = BUF_INIT(1 << 20);
     const char *body = s->body ? s->body : "";
     size_t n = strlen(body);
-    bool whole = s->trouble == PLAYS_FAIR;
+    bool whole = s->trouble == PLAYS_FAIR || s->trouble == ANSWERS_LATE;
     if (s->status) {
         buf_addf(&b, "HTTP/1.1 %d %s\r\n", s->status, status_text(s->status));
         if (!s->headers || !strcasestr(s->headers, "date: ")) {
@@ -90,8 +108,7 @@ static inline void peer_answer(int fd, const struct step *s, bool is_head)
             strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
             buf_addf(&b, "Date: %s\r\n", date);
         }
-        if (s->headers)
-            buf_adds(&b, s->headers);
+        peer_add_headers(p, s->headers ? s->headers : "", &b);
         if (s->trouble == TELLS_NO_LENGTH)
             buf_adds(&b, "Connection: close\r\n");
         else if (s->status != 204 && s->status != 304)
@@ -154,8 +171,13 @@ static inline bool peer_serve(struct peer *p, int fd, unsigned number)
     p->n_requests++;
     if (s->trouble == CLOSES_ON_HEAD || !peer_read_body(fd, r) || s->trouble == CLOSES_BEFORE_HEAD)
         return false;
-    peer_answer(fd, s, strncmp(r->head, "HEAD ", 5) == 0);
-    return s->status && (s->trouble == PLAYS_FAIR || s->trouble == STALLS);
+    if (s->trouble == STAYS_SILENT)
+        return true;
+    if (s->trouble == ANSWERS_LATE)
+        usleep(100000);
+    peer_answer(p, fd, s, strncmp(r->head, "HEAD ", 5) == 0);
+    return s->status &&
+           (s->trouble == PLAYS_FAIR || s->trouble == STALLS || s->trouble == ANSWERS_LATE);
 }
 
 static inline void *peer_run(void *user)

@@ -249,20 +249,32 @@ static void the_intent_is_forgotten(void **state)
 
 static const uint64_t gens[] = {0, 1, 6, 7, 8, 16, 255, UINT64_MAX - 1, UINT64_MAX};
 
+/* As the writer and the reader see it: the timeline's part of the store, and a key in that. */
+static struct fixture file_of(struct fixture *f, const char *endpoint, uint64_t gen,
+                              char key[LAYOUT_KEY_SIZE])
+{
+    struct deletion d = of_endpoint(endpoint, gen);
+    struct fixture part = *f;
+    assert_int_equal(layout_open_timeline(f->s, &d.scope, &part.s, NULL), 0);
+    layout_file(&d.scope, gen, "lfc_state", key);
+    return part;
+}
+
 static void put_file(struct fixture *f, const char *endpoint, uint64_t gen)
 {
     char key[LAYOUT_KEY_SIZE];
-    struct deletion d = of_endpoint(endpoint, gen);
-    layout_file(&d.scope, gen, "lfc_state", key);
-    assert_int_equal(put_text(f, key, "123"), STORE_OK);
+    struct fixture part = file_of(f, endpoint, gen, key);
+    assert_int_equal(put_text(&part, key, "123"), STORE_OK);
+    store_close(part.s);
 }
 
 static bool has_file(struct fixture *f, const char *endpoint, uint64_t gen)
 {
     char key[LAYOUT_KEY_SIZE];
-    struct deletion d = of_endpoint(endpoint, gen);
-    layout_file(&d.scope, gen, "lfc_state", key);
-    return has(f, key);
+    struct fixture part = file_of(f, endpoint, gen, key);
+    bool found = has(&part, key);
+    store_close(part.s);
+    return found;
 }
 
 static void fill(struct fixture *f)

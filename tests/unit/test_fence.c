@@ -207,13 +207,10 @@ static void give_answer(void *user)
     bool odd = a->number == a->b->fail_number;
     struct store_info info = {.etag = "", .content_type = "", .server_time_s = 1000 - a->number};
     struct store_err err = {0};
-    struct store_page page = {0};
     if (odd && a->b->how == HAS_NO_CLOCK)
         info.server_time_s = 0;
-    if (odd && a->b->how == EMPTY_PAGE)
-        page.next_token = "more";
     if (a->op->kind == OP_LIST)
-        op_page(a->op, &page);
+        op_page(a->op, NULL, 0, odd && a->b->how == EMPTY_PAGE ? "more" : NULL, 0);
     else if (!odd || a->b->how != TOMBSTONE)
         store_err_set(&err, STORE_NOT_FOUND, "none");
     if (odd && a->b->how == REFUSES)
@@ -233,7 +230,10 @@ static const struct driver broken_driver = {.scheme = "broken", .start = broken_
 
 static struct checked check_broken(int fail_number, int how)
 {
-    struct broken b = {.store = {.driver = &broken_driver, .op_timeout_ms = 10000},
+    struct broken b = {.store = {.driver = &broken_driver,
+                                 .within = "",
+                                 .max_key = STORE_MAX_KEY,
+                                 .op_timeout_ms = 10000},
                        .fail_number = fail_number,
                        .how = how};
     const struct scope ep = endpoint_named("ep-1");

@@ -6,24 +6,6 @@
 
 #include "base/xalloc.h"
 
-/* Where the temporary folder's file system has no extended attributes, some things are less than
- * they are elsewhere: record.c says what. */
-static void needs_xattrs(struct fixture *f)
-{
-    if (!folder(f)->has_xattrs)
-        skip();
-}
-
-static char *pattern(size_t n)
-{
-    char *bytes = malloc(n + 1);
-    assert_non_null(bytes);
-    for (size_t i = 0; i < n; i++)
-        bytes[i] = (char)(i * 31 + i / 997);
-    bytes[n] = '\0';
-    return bytes;
-}
-
 /* ---- Opening ---- */
 
 static enum store_code code_of_open(const char *url, const struct store_conf *conf)
@@ -333,6 +315,19 @@ static void one_rival_replaces(void **state)
 
 /* ---- Removal ---- */
 
+static enum store_code remove_listed(struct fixture *f, const char *key)
+{
+    const struct store_entry entry = {.key = key};
+    struct outcome o;
+    outcome_init(&o);
+    enum store_code code = finish(f,
+                                  store_delete_listed(f->s, f->loop, STORE_LIST_OBJECTS, &entry, 1,
+                                                      0, outcome_done, &o, NULL),
+                                  &o);
+    outcome_cleanup(&o);
+    return code;
+}
+
 static void removal_leaves_no_folders(void **state)
 {
     struct fixture *f = *state;
@@ -344,7 +339,7 @@ static void removal_leaves_no_folders(void **state)
     assert_content(f, "a/b/2", "x");
     assert_int_equal(remove_object(f, "a/b/2"), STORE_OK);
     assert_int_equal(remove_object(f, "a/b/left/none"), STORE_OK);
-    assert_int_equal(remove_object(f, "a/../b"), STORE_OK); /* there is no such thing */
+    assert_int_equal(remove_listed(f, "a/../b"), STORE_OK); /* there is no such thing */
     assert_int_equal(count_on_disk(f, ""), 2);
 }
 
@@ -385,11 +380,16 @@ static void failures_of_a_batch_are_counted(void **state)
     assert_int_equal(count_keys(f, ""), 0);
 }
 
-/* Deletes keep taking the folder away that the puts have just made. */
+/* Deletes keep taking the folder away that the puts have just made. They come from another store of
+ * the same folder, as from another process: the two have only the disk in common. */
 static void puts_and_deletes_race(void **state)
 {
     struct fixture *f = *state;
     enum { ROUNDS = 40, AT_ONCE = 8 };
+    char url[100];
+    store *other;
+    snprintf(url, sizeof(url), "file://%s", f->root);
+    assert_int_equal(store_open(url, NULL, &other, NULL), 0);
     for (int i = 0; i < ROUNDS; i++) {
         struct outcome o[AT_ONCE];
         for (int k = 0; k < AT_ONCE; k++) {
@@ -397,7 +397,7 @@ static void puts_and_deletes_race(void **state)
             outcome_init(&o[k]);
             snprintf(key, sizeof(key), "r/a/b/%d", k / 2);
             if (k % 2)
-                store_delete(f->s, f->loop, key, 0, outcome_done, &o[k], NULL);
+                store_delete(other, f->loop, key, 0, outcome_done, &o[k], NULL);
             else
                 store_put_bytes(f->s, f->loop, key, "x", 1, NULL, outcome_done, &o[k], NULL);
         }
@@ -415,6 +415,9 @@ static void puts_and_deletes_race(void **state)
         }
         assert_int_equal(count_on_disk(f, ""), 2);
     }
+    store_loop_free(f->loop);
+    store_close(other);
+    store_loop_new(&f->loop, NULL);
 }
 
 /* ---- What somebody else put there ---- */
@@ -455,6 +458,74 @@ static void symbolic_links_are_not_followed(void **state)
     assert_int_equal(read(fd, text, sizeof(text)), 6);
     close(fd);
     assert_string_equal(text, "secret");
+}
+
+static void reopen(struct fixture *f)
+{
+    store_loop_free(f->loop);
+    store_close(f->s);
+    open_store(f, 0);
+    store_loop_new(&f->loop, NULL);
+}
+
+/* In the place of what is the store's own. */
+static void planted_locks_do_not_block(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(remove(disk_path(f, FILE_LOCK_NAME)), 0);
+    assert_int_equal(mkfifo(disk_path(f, FILE_LOCK_NAME), 0600), 0);
+    assert_int_equal(put_text(f, "k", "x"), STORE_OK);
+    reopen(f);
+    assert_content(f, "k", "x");
+    assert_int_equal(remove_object(f, "k"), STORE_OK);
+    assert_int_equal(count_keys(f, ""), 0);
+}
+
+static void planted_links_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {FILE_LOCK_NAME, FILE_TMP_NAME};
+    const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    char outside[100], url[300], kept[120];
+    snprintf(outside, sizeof(outside), "%s/outside", f->base);
+    snprintf(kept, sizeof(kept), "%s/kept", outside);
+    snprintf(url, sizeof(url), "file://%s", f->root);
+    assert_int_equal(mkdir(outside, 0700), 0);
+    make_file(kept, "x");
+    assert_int_equal(utimensat(AT_FDCWD, kept, old, 0), 0);
+    for (size_t i = 0; i < LEN(names); i++) {
+        assert_int_equal(remove(disk_path(f, names[i])), 0);
+        assert_int_equal(symlink(i ? outside : kept, disk_path(f, names[i])), 0);
+        assert_int_equal(code_of_open(url, NULL), STORE_FAILED);
+        assert_int_equal(access(kept, F_OK), 0); /* not taken for a leftover */
+        assert_int_equal(remove(disk_path(f, names[i])), 0);
+        assert_int_equal(code_of_open(url, NULL), STORE_OK);
+    }
+}
+
+/* A batch and a prefix that lead over links: the links may go, what they point to stays. */
+static void removal_does_not_follow_links(void **state)
+{
+    struct fixture *f = *state;
+    char outside[100], kept[120];
+    struct store_err err;
+    snprintf(outside, sizeof(outside), "%s/outside", f->base);
+    snprintf(kept, sizeof(kept), "%s/kept%%o", outside);
+    assert_int_equal(mkdir(outside, 0700), 0);
+    make_file(kept, "x");
+    assert_int_equal(put_text(f, "d/real", "x"), STORE_OK);
+    assert_int_equal(symlink(outside, disk_path(f, "d/evil")), 0);
+    assert_int_equal(symlink(kept, disk_path(f, "d/link%o")), 0);
+    assert_int_equal(store_sync_delete_prefix(f->s, f->loop, "d/", NULL, NULL, NULL, NULL, &err),
+                     0);
+    assert_int_equal(access(disk_path(f, "d/real%o"), F_OK), -1);
+    const char *keys[] = {"d/evil/kept", "d/link"};
+    assert_int_equal(store_sync_delete_many(f->s, f->loop, keys, LEN(keys), &err), -1);
+    assert_int_equal(err.code, STORE_FAILED);
+    assert_int_equal(access(kept, F_OK), 0);
+    struct stat st;
+    assert_int_equal(lstat(disk_path(f, "d/link%o"), &st), -1);
+    assert_int_equal(lstat(disk_path(f, "d/evil"), &st), 0);
 }
 
 static void special_files_do_not_block(void **state)
@@ -519,6 +590,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(failures_of_a_batch_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(puts_and_deletes_race, setup, teardown),
         cmocka_unit_test_setup_teardown(symbolic_links_are_not_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(planted_locks_do_not_block, setup, teardown),
+        cmocka_unit_test_setup_teardown(planted_links_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(removal_does_not_follow_links, setup, teardown),
         cmocka_unit_test_setup_teardown(special_files_do_not_block, setup, teardown),
         cmocka_unit_test_setup_teardown(old_systems_are_enough, setup, teardown),
     };

@@ -290,8 +290,26 @@ static const struct {
      "5\0tag\0",
      8, false},
     {"2\0"
+     "5\0tag\0crc32c:0123abcd\0text/plain\0",
+     35, true},
+    {"2\0"
+     "5\0tag\0\0text/plain\0name\0value\0",
+     31, true}, /* nothing to verify with */
+    {"2\0"
      "5\0tag\0text/plain\0",
-     19, false},
+     19, false}, /* as of format 1 */
+    {"2\0"
+     "5\0tag\0crc32c:0123ABCD\0\0",
+     25, false},
+    {"2\0"
+     "5\0tag\0crc32c:0123abcde\0\0",
+     26, false},
+    {"2\0"
+     "5\0tag\0md5:0123abcd\0\0",
+     22, false},
+    {"3\0"
+     "5\0tag\0crc32c:0123abcd\0text/plain\0",
+     35, false},
     {"1\0"
      "-5\0tag\0text/plain\0",
      20, false},
@@ -321,7 +339,7 @@ static void records_are_checked(void **state)
     memset(many + 8, 0, sizeof(many) - 8);
     for (size_t pairs = 0; pairs < 40; pairs++) {
         memcpy(r.text, many, 9 + 2 * pairs);
-        assert_int_equal(file_record_parse(&r, 9 + 2 * pairs), pairs <= STORE_MAX_META);
+        assert_int_equal(file_record_parse(&r, 9 + 2 * pairs), pairs <= FILE_MAX_META);
     }
 }
 

@@ -15,8 +15,10 @@ struct upload {
     uint64_t given, size;
     uint64_t pause_at; /* pauses once when so much was given; UINT64_MAX: never */
     uint64_t abort_at; /* UINT64_MAX: never */
+    uint64_t end_at;   /* says 0, "the end", there; UINT64_MAX: never */
     size_t piece;      /* bytes given at once */
     bool waiting;
+    bool unsized; /* the driver is not told the size */
 };
 
 static char byte_at(uint64_t i)
@@ -27,7 +29,9 @@ static char byte_at(uint64_t i)
 static ssize_t upload_read(void *user, void *buf, size_t cap)
 {
     struct upload *u = user;
-    assert_true(cap <= u->size - u->given);
+    assert_true(u->unsized || cap <= u->size - u->given);
+    if (u->given >= u->end_at)
+        return 0;
     if (u->given >= u->abort_at)
         return STORE_READ_ABORT;
     if (u->given >= u->pause_at) {
@@ -37,6 +41,7 @@ static ssize_t upload_read(void *user, void *buf, size_t cap)
     }
     size_t n = cap < u->piece ? cap : u->piece;
     uint64_t stop = u->pause_at < u->abort_at ? u->pause_at : u->abort_at;
+    stop = stop < u->end_at ? stop : u->end_at;
     if (n > stop - u->given)
         n = (size_t)(stop - u->given);
     for (size_t i = 0; i < n; i++)
@@ -53,8 +58,11 @@ static void upload_done(void *user, const struct store_err *err, const struct st
 
 static void upload_init(struct upload *u, uint64_t size)
 {
-    *u = (struct upload){
-        .size = size, .pause_at = UINT64_MAX, .abort_at = UINT64_MAX, .piece = 10000};
+    *u = (struct upload){.size = size,
+                         .pause_at = UINT64_MAX,
+                         .abort_at = UINT64_MAX,
+                         .end_at = UINT64_MAX,
+                         .piece = 10000};
     outcome_init(&u->o);
 }
 
@@ -62,7 +70,8 @@ static void upload_start(struct fixture *f, struct upload *u, const char *key,
                          const struct store_put_opts *opts)
 {
     static const struct store_put_cb cb = {upload_read, upload_done};
-    u->op = store_put(f->s, f->loop, key, u->size, opts, &cb, u, NULL);
+    u->op = store_put(f->s, f->loop, key, u->unsized ? STORE_SIZE_UNKNOWN : u->size, opts, &cb, u,
+                      NULL);
     assert_non_null(u->op);
 }
 
@@ -146,7 +155,50 @@ static void replaced_objects_are_read_to_their_end(void **state)
     outcome_cleanup(&u.o);
 }
 
+static void bodies_of_unknown_size_are_taken(void **state)
+{
+    struct fixture *f = *state;
+    static const uint64_t sizes[] = {
+        0, 1, FILE_CHUNK - 1, FILE_CHUNK, FILE_CHUNK + 1, 5 * FILE_CHUNK + 3};
+    for (size_t i = 0; i < 2 * LEN(sizes); i++) {
+        struct upload u;
+        struct outcome o;
+        upload_init(&u, sizes[i / 2]);
+        u.unsized = true;
+        u.end_at = u.size;
+        u.pause_at = i % 2 ? u.size / 2 : UINT64_MAX;
+        upload_start(f, &u, "d/k", NULL);
+        upload_until_paused(f, &u);
+        if (!u.o.done)
+            store_op_resume(u.op);
+        assert_int_equal(finish(f, u.op, &u.o), STORE_OK);
+        assert_int_equal(u.o.info.size, u.size);
+        assert_int_equal(get(f, "d/k", NULL, &o), STORE_OK);
+        assert_true(is_whole(&o.data, u.size));
+        assert_string_equal(o.etag, u.o.etag);
+        assert_string_equal(o.checksum, u.o.checksum);
+        outcome_cleanup(&o);
+        outcome_cleanup(&u.o);
+    }
+    assert_no_temporary_files(f);
+}
+
 /* ---- Ends before the end ---- */
+
+static void bodies_that_end_early_leave_nothing(void **state)
+{
+    struct fixture *f = *state;
+    static const uint64_t ends[] = {0, 1, FILE_CHUNK, 3 * FILE_CHUNK - 1};
+    for (size_t i = 0; i < LEN(ends); i++) {
+        struct upload u;
+        upload_init(&u, 3 * FILE_CHUNK);
+        u.end_at = ends[i];
+        upload_start(f, &u, "d/k", NULL);
+        assert_int_equal(finish(f, u.op, &u.o), STORE_CANCELED);
+        assert_int_equal(count_on_disk(f, ""), 2);
+        outcome_cleanup(&u.o);
+    }
+}
 
 static void given_up_puts_leave_nothing(void **state)
 {
@@ -168,10 +220,11 @@ static void canceled_puts_leave_nothing(void **state)
 {
     struct fixture *f = *state;
     static const uint64_t at[] = {0, 1, FILE_CHUNK, 3 * FILE_CHUNK - 1};
-    for (size_t i = 0; i < LEN(at); i++) {
+    for (size_t i = 0; i < 2 * LEN(at); i++) {
         struct upload u;
         upload_init(&u, 3 * FILE_CHUNK);
-        u.pause_at = at[i];
+        u.unsized = i % 2;
+        u.pause_at = at[i / 2];
         upload_start(f, &u, "d/k", NULL);
         upload_until_paused(f, &u);
         store_op_cancel(u.op);
@@ -317,8 +370,8 @@ static void late_commits_are_refused(void **state)
     upload_until_paused(f, &u);
     struct file_job *j = u.op->driver_op;
     int64_t end_ms = (opts.signed_at_s + 60) * 1000;
-    assert_true(j->u.put.latest_ms > end_ms && j->u.put.latest_ms <= end_ms + 30000);
-    j->u.put.latest_ms = (int64_t)time(NULL) * 1000 - 1;
+    assert_true(j->draft.latest_ms > end_ms && j->draft.latest_ms <= end_ms + 30000);
+    j->draft.latest_ms = (int64_t)time(NULL) * 1000 - 1;
     store_op_resume(u.op);
     assert_int_equal(finish(f, u.op, &u.o), STORE_EXPIRED);
     assert_int_equal(count_on_disk(f, ""), 2);
@@ -377,6 +430,7 @@ static void commits_wait_for_the_lock(void **state)
     outcome_cleanup(&o);
     close(fd);
     assert_int_equal(count_keys(f, ""), 0);
+    assert_int_equal(count_on_disk(f, ""), 2); /* nor the folder that was made for it */
 }
 
 /* ---- Memory ---- */
@@ -400,6 +454,7 @@ static store_op *start_one(struct fixture *f, int which, struct outcome *o)
     case 1: return store_head(f->s, f->loop, "a/1", 0, outcome_done, o, NULL);
     case 2: return store_get(f->s, f->loop, "a/1", NULL, &outcome_get, o, NULL);
     case 3: return store_list(f->s, f->loop, "a", NULL, &quiet_list, o, NULL);
+    case 4: return store_copy(f->s, f->loop, "a/1", "a/2", NULL, outcome_done, o, NULL);
     default: return store_delete_many(f->s, f->loop, keys, 2, 0, outcome_done, o, NULL);
     }
 }
@@ -411,7 +466,7 @@ static void short_memory_is_survived(void **state)
     struct fixture *f = *state;
     if (!OOM_AVAILABLE)
         skip();
-    for (int which = 0; which < 5; which++) {
+    for (int which = 0; which < 6; which++) {
         assert_int_equal(put_text(f, "a/1", "x"), STORE_OK);
         for (long n = 1;; n++) {
             struct outcome o;
@@ -434,6 +489,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(large_objects_stream_with_pauses, setup, teardown),
         cmocka_unit_test_setup_teardown(replaced_objects_are_read_to_their_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(bodies_of_unknown_size_are_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(bodies_that_end_early_leave_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(given_up_puts_leave_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(canceled_puts_leave_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(late_puts_time_out, setup, teardown),

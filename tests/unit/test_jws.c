@@ -13,26 +13,6 @@
 
 #define PAYLOAD "{\"any\":\"thing\"}"
 
-static EVP_PKEY *ed, *ec, *rsa;
-
-static int make_keys(void **state)
-{
-    (void)state;
-    ed = fixture_key(KEY_EDDSA);
-    ec = fixture_key(KEY_ES256);
-    rsa = fixture_key(KEY_RS256);
-    return 0;
-}
-
-static int free_keys(void **state)
-{
-    (void)state;
-    EVP_PKEY_free(ed);
-    EVP_PKEY_free(ec);
-    EVP_PKEY_free(rsa);
-    return 0;
-}
-
 /* From a copy of the exact size, so that a sanitizer sees every step too far. */
 static int check_n(const struct keyring *kr, const char *jws, size_t n, struct store_err *err)
 {
@@ -270,18 +250,10 @@ static char *hmac_jws(const char *header, const char *secret)
 {
     unsigned char mac[EVP_MAX_MD_SIZE];
     unsigned mac_len;
-    char *head = fixture_base64url(header, strlen(header));
-    char *body = fixture_base64url(PAYLOAD, strlen(PAYLOAD));
-    char *input = xasprintf("%s.%s", head, body);
+    char *input = fixture_jws_input(header, PAYLOAD, strlen(PAYLOAD));
     assert_non_null(HMAC(EVP_sha256(), secret, (int)strlen(secret), (unsigned char *)input,
                          strlen(input), mac, &mac_len));
-    char *tail = fixture_base64url(mac, mac_len);
-    char *jws = xasprintf("%s.%s", input, tail);
-    free(head);
-    free(body);
-    free(input);
-    free(tail);
-    return jws;
+    return fixture_jws_signed(input, mac, mac_len);
 }
 
 static void test_algorithms(void **state)
@@ -571,5 +543,5 @@ int main(void)
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_empty_ring),
     };
-    return cmocka_run_group_tests_name("jws", tests, make_keys, free_keys);
+    return cmocka_run_group_tests_name("jws", tests, fixture_make_keys, fixture_free_keys);
 }

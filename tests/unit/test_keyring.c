@@ -13,27 +13,6 @@
 #include "epufs/jws.h"
 #include "tests/unit/jws_fixture.h"
 
-/* Keys that are made once, for all tests. */
-static EVP_PKEY *ed, *ec, *rsa;
-
-static int make_keys(void **state)
-{
-    (void)state;
-    ed = fixture_key(KEY_EDDSA);
-    ec = fixture_key(KEY_ES256);
-    rsa = fixture_key(KEY_RS256);
-    return 0;
-}
-
-static int free_keys(void **state)
-{
-    (void)state;
-    EVP_PKEY_free(ed);
-    EVP_PKEY_free(ec);
-    EVP_PKEY_free(rsa);
-    return 0;
-}
-
 /* The number of keys that the text adds to an empty ring, or -1. */
 static int count_added(const char *text, struct store_err *err)
 {
@@ -521,5 +500,5 @@ int main(void)
         cmocka_unit_test_setup(test_load, make_folder),
         cmocka_unit_test_teardown(test_load_all_or_nothing, remove_folder),
     };
-    return cmocka_run_group_tests_name("keyring", tests, make_keys, free_keys);
+    return cmocka_run_group_tests_name("keyring", tests, fixture_make_keys, fixture_free_keys);
 }

@@ -48,6 +48,7 @@ static int register_all(void **state)
     metric_register(&sizes);
     metric_register(&times);
     metric_register_fn("t_computed", "Computed.", read_computed, &computed);
+    metric_register_counter_fn("t_computed_total", "Counted.", read_computed, &computed);
     return 0;
 }
 
@@ -112,6 +113,13 @@ static void test_computed_gauge(void **state)
         expect(cases[i].expected);
     }
     expect("# TYPE t_computed gauge\n");
+}
+
+static void test_computed_counter(void **state)
+{
+    (void)state;
+    computed = 12345678901;
+    expect("# TYPE t_computed_total counter\nt_computed_total 12345678901\n");
 }
 
 static void test_histogram(void **state)
@@ -242,15 +250,11 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_gauges),
-        cmocka_unit_test(test_computed_gauge),
-        cmocka_unit_test(test_histogram),
-        cmocka_unit_test(test_histogram_of_bytes),
-        cmocka_unit_test(test_latency_buckets),
-        cmocka_unit_test(test_process),
-        cmocka_unit_test(test_form_of_lines),
-        cmocka_unit_test(test_full_buffer),
+        cmocka_unit_test(test_counters),        cmocka_unit_test(test_gauges),
+        cmocka_unit_test(test_computed_gauge),  cmocka_unit_test(test_computed_counter),
+        cmocka_unit_test(test_histogram),       cmocka_unit_test(test_histogram_of_bytes),
+        cmocka_unit_test(test_latency_buckets), cmocka_unit_test(test_process),
+        cmocka_unit_test(test_form_of_lines),   cmocka_unit_test(test_full_buffer),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests_name("metrics", tests, register_all, NULL);

@@ -69,13 +69,41 @@ static void bad_keys_start_nothing(void **state)
         assert_refused(store_put(f->s, f->loop, bad[i], 1, NULL, &never_put, NULL, &err), &err);
         assert_refused(store_put_bytes(f->s, f->loop, bad[i], "x", 1, NULL, never_done, NULL, &err),
                        &err);
-    }
-    for (size_t i = 0; i < 2; i++) /* what is stored under an odd key must be removable */
+        const char *const two[] = {"a", bad[i]};
         assert_refused(store_delete(f->s, f->loop, bad[i], 0, never_done, NULL, &err), &err);
-    assert_refused(store_delete(f->s, f->loop, long_key, 0, never_done, NULL, &err), &err);
+        assert_refused(store_delete_many(f->s, f->loop, two, 2, 0, never_done, NULL, &err), &err);
+    }
     const char *const some[] = {"a", "", "b"};
     assert_refused(store_delete_many(f->s, f->loop, some, 3, 0, never_done, NULL, &err), &err);
     assert_refused(store_delete_many(f->s, f->loop, some, 0, 0, never_done, NULL, &err), &err);
+    run_round(f);
+}
+
+/* What others stored under an odd key is removed as it was listed. */
+static void bad_entries_start_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char long_key[STORE_MAX_KEY + 2];
+    memset(long_key, 'k', sizeof(long_key) - 1);
+    long_key[sizeof(long_key) - 1] = '\0';
+    const struct {
+        enum store_list_kind kind;
+        struct store_entry entry;
+    } bad[] = {
+        {STORE_LIST_OBJECTS, {.key = NULL}},
+        {STORE_LIST_OBJECTS, {.key = ""}},
+        {STORE_LIST_OBJECTS, {.key = long_key}},
+        {STORE_LIST_OBJECTS, {.key = "a/", .is_prefix = true}},
+        {STORE_LIST_UPLOADS, {.key = "", .version = "u"}},
+    };
+    struct store_err err = {0};
+    for (size_t i = 0; i < LEN(bad); i++)
+        assert_refused(store_delete_listed(f->s, f->loop, bad[i].kind, &bad[i].entry, 1, 0,
+                                           never_done, NULL, &err),
+                       &err);
+    assert_refused(
+        store_delete_listed(f->s, f->loop, STORE_LIST_OBJECTS, NULL, 0, 0, never_done, NULL, &err),
+        &err);
     run_round(f);
 }
 
@@ -542,6 +570,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(bad_keys_start_nothing),
+        IN_FOLDER(bad_entries_start_nothing),
         IN_FOLDER(bad_puts_start_nothing),
         IN_FOLDER(bad_listings_and_prefixes_start_nothing),
         IN_FOLDER(each_operation_is_done_exactly_once),

@@ -1,65 +1,10 @@
-/* Removal of a prefix: on a folder store, and on a backend of this test's own that lists in small
- * pages, fails when it is told to, and can hold batches back. */
+/* Removal of a prefix: on a folder store, and on a fake that fails and misbehaves when it is told
+ * to. How ranges are split: test_purge_shards.c. */
 #include "tests/unit/file_fixture.h"
 
 #include "base/xalloc.h"
-#include "libstore/op.h"
-
-/* ---- A run and what it told ---- */
-
-struct run {
-    bool done, stop_at_first, went_back;
-    struct store_err err;
-    struct store_progress final;
-    char cursor[STORE_MAX_KEY + 1];
-    unsigned progressed;
-    store_op *op;
-};
-
-static bool run_progress(void *user, const struct store_progress *p)
-{
-    struct run *r = user;
-    r->went_back =
-        r->went_back || strcmp(p->cursor, r->cursor) <= 0 || p->objects <= r->final.objects;
-    r->progressed++;
-    r->final = *p;
-    snprintf(r->cursor, sizeof(r->cursor), "%s", p->cursor);
-    return !r->stop_at_first;
-}
-
-static void run_done(void *user, const struct store_err *err, const struct store_progress *p)
-{
-    struct run *r = user;
-    assert_false(r->done);
-    r->done = true;
-    r->err = *err;
-    r->final = *p;
-    snprintf(r->cursor, sizeof(r->cursor), "%s", p->cursor);
-    r->op = NULL;
-}
-
-static const struct store_delete_prefix_cb run_cb = {run_progress, run_done};
-
-static void begin(store *s, store_loop *loop, const char *prefix,
-                  const struct store_delete_prefix_opts *opts, struct run *r)
-{
-    struct store_err err = {0};
-    r->op = store_delete_prefix(s, loop, prefix, opts, &run_cb, r, &err);
-    if (!r->op)
-        fail_msg("%s", err.msg);
-    assert_false(r->done);
-}
-
-static enum store_code run(store *s, store_loop *loop, const char *prefix,
-                           const struct store_delete_prefix_opts *opts, struct run *r)
-{
-    *r = (struct run){.stop_at_first = r->stop_at_first};
-    begin(s, loop, prefix, opts, r);
-    while (!r->done)
-        assert_int_equal(store_loop_run(loop, -1, NULL), 0);
-    assert_false(r->went_back);
-    return r->err.code;
-}
+#include "libstore/purge.h"
+#include "tests/unit/fake_store.h"
 
 /* ---- In a folder ---- */
 
@@ -68,19 +13,20 @@ static void only_the_prefix_goes(void **state)
     struct fixture *f = *state;
     static const char *const keys[] = {"ep/ep-1/a", "ep/ep-1/b/c", "ep/ep-1/b/d", "ep/ep-10/a",
                                        "ep/ep-1",   "ep/ep-1.x",   "ep/ep-0/z",   "other"};
-    struct run r = {0};
+    struct removal r = {0};
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(put_text(f, keys[i], "12345"), STORE_OK);
     assert_int_equal(put_text(f, "ep/ep-0/z", "1"), STORE_OK);
     assert_int_equal(put_text(f, "other", "1"), STORE_OK);
-    assert_int_equal(run(f->s, f->loop, "ep/ep-1/", NULL, &r), STORE_OK);
+    assert_int_equal(removal_run(f->s, f->loop, "ep/ep-1/", NULL, &r), STORE_OK);
     assert_int_equal(r.final.objects, 3);
     assert_int_equal(r.final.bytes, 15);
     assert_string_equal(r.cursor, "ep/ep-1/b/d");
     assert_true(r.final.server_time_s > 0);
     assert_int_equal(count_keys(f, "ep/ep-1/"), 0);
     assert_int_equal(count_keys(f, ""), 3);
-    assert_int_equal(run(f->s, f->loop, "ep/ep-1/", NULL, &r), STORE_OK); /* again is free */
+    assert_int_equal(removal_run(f->s, f->loop, "ep/ep-1/", NULL, &r),
+                     STORE_OK); /* again is free */
     assert_int_equal(r.final.objects, 0);
     assert_string_equal(r.cursor, "");
     assert_true(r.final.server_time_s > 0);
@@ -90,10 +36,10 @@ static void a_dry_run_removes_nothing(void **state)
 {
     struct fixture *f = *state;
     const struct store_delete_prefix_opts dry = {.dry_run = true};
-    struct run r = {0};
+    struct removal r = {0};
     assert_int_equal(put_text(f, "p/1", "123"), STORE_OK);
     assert_int_equal(put_text(f, "p/2", "1234"), STORE_OK);
-    assert_int_equal(run(f->s, f->loop, "p/", &dry, &r), STORE_OK);
+    assert_int_equal(removal_run(f->s, f->loop, "p/", &dry, &r), STORE_OK);
     assert_int_equal(r.final.objects, 2);
     assert_int_equal(r.final.bytes, 7);
     assert_int_equal(count_keys(f, "p/"), 2);
@@ -110,382 +56,521 @@ static void the_blocking_face_does_the_same(void **state)
     assert_int_equal(count_keys(f, ""), 0);
 }
 
-/* ---- A backend in memory ---- */
+/* ---- On the fake ---- */
 
-enum { KEYS = 100, PAGE = 10, MAX_HELD = 128 };
+enum { KEYS = 100, PAGE = 10 };
 
-struct memory {
-    struct store store; /* first */
-    store_loop *loop;
-    char keys[KEYS][24];
-    bool gone[KEYS];
-    unsigned lists, batches, running, most_running;
-    struct pending *held[MAX_HELD]; /* batches that wait for release() */
-    unsigned n_held;
-    bool hold;
-    unsigned fail_batch, fail_list; /* by number, from 1; 0: none */
-    enum { HONEST, REPEATS, EMPTY_FOR_EVER, EMPTY_BEFORE, STRAYS } listing;
-};
-
-struct pending {
-    struct memory *m;
-    struct store_op *op;
-    struct loop_task task;
-    unsigned number;
-};
-
-static void end(struct pending *p, const struct store_err *err)
-{
-    struct store_op *op = p->op;
-    if (op->kind == OP_DELETE_MANY)
-        p->m->running--;
-    loop_defer_clear(op->loop, &p->task);
-    free(p);
-    op_finish(op, err && err->code ? err : NULL, NULL);
-}
-
-static void memory_delete(struct pending *p)
-{
-    struct memory *m = p->m;
-    for (size_t i = 0; i < p->op->n_keys; i++)
-        for (size_t k = 0; k < KEYS; k++)
-            if (strcmp(m->keys[k], p->op->keys[i]) == 0)
-                m->gone[k] = true;
-    end(p, NULL);
-}
-
-/* Token and start_after are the last key of the page before. */
-static size_t memory_page(struct memory *m, const struct store_op *op, struct store_entry *entries)
-{
-    const char *after = op->opts.list.token         ? op->opts.list.token
-                        : op->opts.list.start_after ? op->opts.list.start_after
-                                                    : "";
-    size_t n = 0;
-    for (size_t k = 0; k < KEYS && n < PAGE; k++)
-        if (!m->gone[k] && strcmp(m->keys[k], after) > 0 &&
-            strncmp(m->keys[k], op->key, strlen(op->key)) == 0)
-            entries[n++] = (struct store_entry){.key = m->keys[k], .size = 2, .etag = ""};
-    return n;
-}
-
-static void memory_list(struct pending *p)
-{
-    struct memory *m = p->m;
-    struct store_entry entries[PAGE];
-    size_t n = memory_page(m, p->op, entries);
-    char token[32];
-    struct store_page page = {.entries = entries, .n = n, .server_time_s = 1000 + m->lists};
-    if (n == PAGE)
-        page.next_token = strcpy(token, entries[n - 1].key);
-    if (m->listing == REPEATS)
-        page.next_token = "same";
-    if (m->listing == STRAYS)
-        entries[n / 2].key = "q/foreign";
-    if (m->listing == EMPTY_FOR_EVER || (m->listing == EMPTY_BEFORE && m->lists <= 3)) {
-        snprintf(token, sizeof(token), " %u", m->lists);
-        page.n = 0;
-        page.next_token = token;
-    }
-    op_page(p->op, &page);
-    end(p, NULL);
-}
-
-static void memory_step(void *user)
-{
-    struct pending *p = user;
-    struct memory *m = p->m;
-    bool list = p->op->kind == OP_LIST;
-    if (p->number == (list ? m->fail_list : m->fail_batch)) {
-        struct store_err err;
-        store_err_set(&err, STORE_DENIED, "told to fail");
-        end(p, &err);
-    } else if (list) {
-        memory_list(p);
-    } else if (m->hold) {
-        m->held[m->n_held++] = p;
-    } else {
-        memory_delete(p);
-    }
-}
-
-static void memory_start(void *state, struct store_op *op)
-{
-    struct memory *m = state;
-    struct pending *p = calloc(1, sizeof(*p));
-    assert_non_null(p);
-    *p = (struct pending){.m = m, .op = op, .task = {.fn = memory_step, .user = p}};
-    p->number = op->kind == OP_LIST ? ++m->lists : ++m->batches;
-    if (op->kind == OP_DELETE_MANY && ++m->running > m->most_running)
-        m->most_running = m->running;
-    op->driver_op = p;
-    loop_defer(op->loop, &p->task);
-}
-
-static void memory_cancel(void *state, struct store_op *op)
-{
-    struct memory *m = state;
-    struct pending *p = op->driver_op;
-    for (unsigned i = 0; i < m->n_held; i++)
-        if (m->held[i] == p)
-            m->held[i] = NULL;
-    struct store_err err;
-    store_err_set(&err, STORE_CANCELED, "canceled");
-    end(p, &err);
-}
-
-static void release(struct memory *m, unsigned i)
-{
-    struct pending *p = m->held[i];
-    m->held[i] = NULL;
-    assert_non_null(p);
-    memory_delete(p);
-}
-
-static const struct driver memory_driver = {
-    .scheme = "memory", .start = memory_start, .cancel = memory_cancel};
-
+/* p/00 to p/99, in ten pages. */
 static int in_memory(void **state)
 {
-    struct memory *m = calloc(1, sizeof(*m));
-    assert_non_null(m);
-    m->store = (struct store){.driver = &memory_driver, .state = m, .op_timeout_ms = 10000};
-    for (size_t k = 0; k < KEYS; k++)
-        snprintf(m->keys[k], sizeof(m->keys[k]), "p/%02zu", k);
-    assert_int_equal(store_loop_new(&m->loop, NULL), 0);
-    *state = m;
+    char key[8];
+    fake_setup(state);
+    struct fake *f = *state;
+    for (unsigned k = 0; k < KEYS; k++) {
+        snprintf(key, sizeof(key), "p/%02u", k);
+        fake_put(&f->objects, key, "");
+    }
+    fake_sort(&f->objects);
+    f->page = PAGE;
     return 0;
 }
 
-static int forget(void **state)
+static bool gone(const struct fake *f, size_t k)
 {
-    struct memory *m = *state;
-    store_loop_free(m->loop);
-    assert_int_equal(m->running, 0);
-    free(m);
-    return 0;
+    return f->objects.objects[k].removed > 0;
 }
 
-static void give_up(struct memory *m, struct run *r)
+static size_t left(const struct fake *f)
+{
+    return fake_left(&f->objects);
+}
+
+static void restore(struct fake *f)
+{
+    for (size_t k = 0; k < f->objects.n; k++)
+        f->objects.objects[k].removed = 0;
+}
+
+static void turn(struct fake *f, unsigned rounds)
+{
+    while (rounds--)
+        assert_int_equal(store_loop_run(f->loop, 0, NULL), 0);
+}
+
+static void give_up(struct fake *f, struct removal *r)
 {
     store_op_cancel(r->op);
     while (!r->done)
-        assert_int_equal(store_loop_run(m->loop, 0, NULL), 0);
+        turn(f, 1);
     assert_int_equal(r->err.code, STORE_CANCELED);
-    assert_int_equal(m->running, 0);
-}
-
-static size_t left(const struct memory *m)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < KEYS; k++)
-        n += !m->gone[k];
-    return n;
+    assert_int_equal(f->running, 0);
 }
 
 static void pages_follow_each_other(void **state)
 {
-    struct memory *m = *state;
-    struct run r = {0};
-    assert_int_equal(run(&m->store, m->loop, "p/", NULL, &r), STORE_OK);
-    assert_int_equal(left(m), 0);
+    struct fake *f = *state;
+    struct removal r = {0};
+    const struct store_delete_prefix_opts opts = {.listings_in_flight = 1};
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
+    assert_int_equal(left(f), 0);
     assert_int_equal(r.final.objects, KEYS);
-    assert_int_equal(r.final.bytes, 2 * KEYS);
-    assert_int_equal(r.final.pages, m->lists);
+    assert_int_equal(r.final.bytes, FAKE_SIZE * KEYS);
+    assert_int_equal(r.final.pages, f->lists);
     assert_int_equal(r.final.server_time_s, 1001); /* of the first listing */
+    assert_int_equal(r.progressed, KEYS / PAGE);
     assert_string_equal(r.cursor, "p/99");
-    assert_int_equal(m->batches, KEYS / PAGE);
+    assert_int_equal(f->lists, KEYS / PAGE);
+    assert_int_equal(f->batches, KEYS / PAGE);
+    assert_int_equal(f->most_listing, 1);
+}
+
+static void one_page_costs_one_listing(void **state)
+{
+    struct fake *f = *state;
+    struct removal r = {0};
+    f->page = KEYS;
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", NULL, &r), STORE_OK);
+    assert_int_equal(left(f), 0);
+    assert_int_equal(f->lists, 1);
+    assert_int_equal(f->batches, 1);
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", NULL, &r), STORE_OK);
+    assert_int_equal(f->lists, 2);
+    assert_int_equal(f->batches, 1);
+}
+
+static void each_request_has_the_time_that_was_given(void **state)
+{
+    struct fake *f = *state;
+    struct removal r = {0};
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", NULL, &r), STORE_OK);
+    assert_int_equal(f->timeout_ms, 120000);
+    restore(f);
+    const struct store_delete_prefix_opts opts = {.timeout_ms = 7000};
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
+    assert_int_equal(f->timeout_ms, 7000);
+    assert_true(f->all_bulk);
 }
 
 static void the_window_bounds_what_is_under_way(void **state)
 {
-    struct memory *m = *state;
+    struct fake *f = *state;
     static const uint32_t windows[] = {1, 2, 3};
     for (size_t i = 0; i < LEN(windows); i++) {
-        struct run r = {0};
-        memset(m->gone, 0, sizeof(m->gone));
-        m->most_running = 0;
+        struct removal r = {0};
+        restore(f);
+        f->most_running = f->most_listing = 0;
         const struct store_delete_prefix_opts opts = {.batches_in_flight = windows[i]};
-        assert_int_equal(run(&m->store, m->loop, "p/", &opts, &r), STORE_OK);
-        assert_int_equal(left(m), 0);
-        assert_in_range(m->most_running, 1, windows[i]);
+        assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
+        assert_int_equal(left(f), 0);
+        assert_in_range(f->most_running, 1, windows[i]);
+        assert_in_range(f->most_listing, 1, 4);
     }
-    struct run r = {0};
-    memset(m->gone, 0, sizeof(m->gone));
-    m->hold = true;
-    begin(&m->store, m->loop, "p/", &(struct store_delete_prefix_opts){.batches_in_flight = 4}, &r);
-    for (int i = 0; i < 50; i++)
-        assert_int_equal(store_loop_run(m->loop, 0, NULL), 0);
-    assert_int_equal(m->running, 4);
-    assert_int_equal(m->n_held, 4);
-    give_up(m, &r);
+    struct removal r = {0};
+    restore(f);
+    f->hold_batches = true;
+    f->lists = 0;
+    removal_begin(&f->store, f->loop, "p/",
+                  &(struct store_delete_prefix_opts){.batches_in_flight = 4}, &r);
+    turn(f, 50);
+    assert_int_equal(f->running, 4);
+    assert_int_equal(f->n_held, 4);
+    assert_in_range(f->lists, 4, 4 + 3 + 9); /* three pages ahead; cuts may have cost some */
+    give_up(f, &r);
+}
+
+static void with_one_batch_one_thing_follows_the_other(void **state)
+{
+    struct fake *f = *state;
+    struct removal r = {0};
+    f->hold_batches = f->hold_lists = true;
+    removal_begin(&f->store, f->loop, "p/",
+                  &(struct store_delete_prefix_opts){.batches_in_flight = 1}, &r);
+    while (!r.done) {
+        turn(f, 3);
+        assert_in_range(f->n_held, 0, 1);
+        if (f->n_held)
+            fake_release(f, 0);
+    }
+    assert_int_equal(left(f), 0);
 }
 
 /* The second batch ends before the first: what is behind the cursor must be gone. */
 static void the_cursor_waits_for_the_slowest(void **state)
 {
-    struct memory *m = *state;
-    struct run r = {0};
-    m->hold = true;
-    begin(&m->store, m->loop, "p/", &(struct store_delete_prefix_opts){.batches_in_flight = 3}, &r);
-    while (m->n_held < 3)
-        assert_int_equal(store_loop_run(m->loop, 0, NULL), 0);
-    release(m, 1);
-    release(m, 2);
-    for (int i = 0; i < 20; i++)
-        assert_int_equal(store_loop_run(m->loop, 0, NULL), 0);
-    assert_int_equal(r.progressed, 0);
-    assert_int_equal(m->n_held, 3); /* and nothing more is listed meanwhile */
-    release(m, 0);
-    while (!r.progressed)
-        assert_int_equal(store_loop_run(m->loop, 0, NULL), 0);
+    struct fake *f = *state;
+    struct removal r = {0};
+    f->hold_batches = true;
+    removal_begin(
+        &f->store, f->loop, "p/",
+        &(struct store_delete_prefix_opts){.batches_in_flight = 3, .listings_in_flight = 1}, &r);
+    while (f->n_held < 3)
+        turn(f, 1);
+    fake_release(f, 2);
+    fake_release(f, 1);
+    turn(f, 20);
+    assert_int_equal(r.progressed, 2);
+    assert_int_equal(r.final.objects, 2 * PAGE);
+    assert_string_equal(r.cursor, "");
+    fake_release(f, 0);
+    while (r.progressed < 3)
+        turn(f, 1);
     assert_string_equal(r.cursor, "p/29");
     assert_int_equal(r.final.objects, 3 * PAGE);
-    give_up(m, &r);
+    give_up(f, &r);
 }
 
 static void a_bound_cuts_within_a_page(void **state)
 {
-    struct memory *m = *state;
+    struct fake *f = *state;
     static const struct {
         const char *end_before;
         size_t removed;
     } cases[] = {{"p/00", 0},  {"p/", 0},     {"", 0},      {"p/01", 1},    {"p/10", 10},
                  {"p/25", 25}, {"p/250", 26}, {"p/99", 99}, {"p/999", 100}, {"q", 100}};
     for (size_t i = 0; i < LEN(cases); i++) {
-        struct run r = {0};
-        memset(m->gone, 0, sizeof(m->gone));
+        struct removal r = {0};
+        restore(f);
         const struct store_delete_prefix_opts opts = {.end_before = cases[i].end_before};
-        assert_int_equal(run(&m->store, m->loop, "p/", &opts, &r), STORE_OK);
+        assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
         assert_int_equal(r.final.objects, cases[i].removed);
-        assert_int_equal(left(m), KEYS - cases[i].removed);
+        assert_int_equal(left(f), KEYS - cases[i].removed);
     }
 }
 
 static void a_cursor_goes_on_behind_it(void **state)
 {
-    struct memory *m = *state;
-    struct run r = {0};
+    struct fake *f = *state;
+    struct removal r = {0};
     const struct store_delete_prefix_opts opts = {.cursor = "p/49", .end_before = "p/70"};
-    assert_int_equal(run(&m->store, m->loop, "p/", &opts, &r), STORE_OK);
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
     assert_int_equal(r.final.objects, 20);
-    assert_false(m->gone[49]);
-    assert_true(m->gone[50]);
-    assert_true(m->gone[69]);
-    assert_false(m->gone[70]);
+    assert_false(gone(f, 49));
+    assert_true(gone(f, 50));
+    assert_true(gone(f, 69));
+    assert_false(gone(f, 70));
     assert_string_equal(r.cursor, "p/69");
     const struct store_delete_prefix_opts behind = {.cursor = "p/99"};
-    assert_int_equal(run(&m->store, m->loop, "p/", &behind, &r), STORE_OK);
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &behind, &r), STORE_OK);
     assert_int_equal(r.final.objects, 0);
     assert_string_equal(r.cursor, "p/99"); /* it never goes back */
+}
+
+static void all_up_to_the_cursor_is_gone(struct removal *r)
+{
+    struct fake *f = r->user;
+    for (size_t k = 0; k < KEYS; k++)
+        assert_true(gone(f, k) || strcmp(f->objects.objects[k].key, r->cursor) > 0);
 }
 
 /* Stopped again and again, and resumed from its cursor, it removes everything once. */
 static void stopped_and_resumed_it_ends(void **state)
 {
-    struct memory *m = *state;
-    struct run r = {.stop_at_first = true};
+    struct fake *f = *state;
+    struct removal r = {.stop_at_first = true, .watch = all_up_to_the_cursor_is_gone, .user = f};
     char cursor[STORE_MAX_KEY + 1] = "";
     uint64_t total = 0;
     unsigned runs = 0;
     do {
         const struct store_delete_prefix_opts opts = {.cursor = cursor, .batches_in_flight = 2};
-        enum store_code code = run(&m->store, m->loop, "p/", &opts, &r);
-        assert_true(code == STORE_CANCELED || left(m) == 0);
-        assert_true(strcmp(r.cursor, cursor) > 0);
-        for (size_t k = 0; k < KEYS; k++)
-            assert_true(m->gone[k] || strcmp(m->keys[k], r.cursor) > 0);
+        enum store_code code = removal_run(&f->store, f->loop, "p/", &opts, &r);
+        assert_true(code == STORE_CANCELED || left(f) == 0);
+        assert_true(strcmp(r.cursor, cursor) >= 0);
+        all_up_to_the_cursor_is_gone(&r);
         strcpy(cursor, r.cursor);
         total += r.final.objects;
         runs++;
-    } while (left(m));
+    } while (left(f));
     assert_true(runs > 2);
     assert_int_equal(total, KEYS);
 }
 
+/* Whatever fails, the cursor is right, and going on from it removes the rest. */
+static void it_can_be_resumed_after_a_failure_at_any_step(void **state)
+{
+    struct fake *f = *state;
+    for (unsigned step = 1; step < 80; step++) {
+        struct removal r = {.watch = all_up_to_the_cursor_is_gone, .user = f};
+        char cursor[STORE_MAX_KEY + 1];
+        restore(f);
+        f->lists = f->batches = 0;
+        f->fail_list = step % 2 ? step / 2 + 1 : 0;
+        f->fail_batch = step % 2 ? 0 : step / 2;
+        enum store_code code = removal_run(&f->store, f->loop, "p/", NULL, &r);
+        bool happened = f->lists >= f->fail_list && f->batches >= f->fail_batch;
+        assert_int_equal(code, happened ? STORE_DENIED : STORE_OK);
+        assert_int_equal(r.final.objects, KEYS - left(f));
+        all_up_to_the_cursor_is_gone(&r);
+        strcpy(cursor, r.cursor);
+        f->fail_list = f->fail_batch = 0;
+        const struct store_delete_prefix_opts opts = {.cursor = cursor};
+        assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
+        for (size_t k = 0; k < KEYS; k++)
+            assert_int_equal(f->objects.objects[k].removed, 1);
+    }
+}
+
 static void the_first_failure_ends_it_at_its_cursor(void **state)
 {
-    struct memory *m = *state;
-    struct run r = {0};
-    m->fail_batch = 4;
-    const struct store_delete_prefix_opts opts = {.batches_in_flight = 3};
-    assert_int_equal(run(&m->store, m->loop, "p/", &opts, &r), STORE_DENIED);
+    struct fake *f = *state;
+    struct removal r = {0};
+    f->fail_batch = 4;
+    const struct store_delete_prefix_opts opts = {.batches_in_flight = 3, .listings_in_flight = 1};
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_DENIED);
     assert_non_null(strstr(r.err.msg, "told to fail"));
     assert_string_equal(r.cursor, "p/29");
-    assert_int_equal(r.final.objects, 30);
-    assert_false(m->gone[30]);
-    assert_int_equal(m->running, 0);
+    assert_int_equal(r.final.objects, KEYS - left(f)); /* what was under way is counted too */
+    assert_false(gone(f, 30));
+    assert_int_equal(f->running, 0);
 
-    memset(m->gone, 0, sizeof(m->gone));
-    m->fail_batch = 0;
-    m->fail_list = m->lists + 3;
-    assert_int_equal(run(&m->store, m->loop, "p/", NULL, &r), STORE_DENIED);
+    restore(f);
+    f->fail_batch = 0;
+    f->fail_list = f->lists + 3;
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_DENIED);
+    assert_int_equal(left(f), KEYS - 20);
     assert_string_equal(r.cursor, "p/19");
-    assert_int_equal(left(m), KEYS - 20);
 }
 
 static void a_cancel_lets_nothing_run_on(void **state)
 {
-    struct memory *m = *state;
-    struct run r = {0};
-    begin(&m->store, m->loop, "p/", NULL, &r);
-    give_up(m, &r);
-    assert_int_equal(left(m), KEYS);
+    struct fake *f = *state;
+    struct removal r = {0};
+    removal_begin(&f->store, f->loop, "p/", NULL, &r);
+    give_up(f, &r);
+    assert_int_equal(left(f), KEYS);
 
-    r = (struct run){0};
-    m->hold = true;
-    begin(&m->store, m->loop, "p/", NULL, &r);
-    while (m->n_held < 3)
-        assert_int_equal(store_loop_run(m->loop, 0, NULL), 0);
+    r = (struct removal){0};
+    f->hold_batches = true;
+    removal_begin(&f->store, f->loop, "p/", NULL, &r);
+    while (f->n_held < 3)
+        turn(f, 1);
     store_op_cancel(r.op); /* twice is once */
-    give_up(m, &r);
-    assert_int_equal(left(m), KEYS);
+    give_up(f, &r);
+    assert_int_equal(left(f), KEYS);
+}
+
+static void cancel(struct removal *r)
+{
+    store_op_cancel(r->op);
+}
+
+static void a_cancel_may_come_from_the_call_back(void **state)
+{
+    struct fake *f = *state;
+    struct removal r = {.watch = cancel};
+    f->hold_batches = true;
+    removal_begin(&f->store, f->loop, "p/", NULL, &r);
+    while (f->n_held < 3)
+        turn(f, 1);
+    fake_release(f, 1);
+    while (!r.done)
+        turn(f, 1);
+    assert_int_equal(r.progressed, 1);
+    assert_int_equal(r.err.code, STORE_CANCELED);
+    assert_int_equal(r.final.objects, PAGE);
 }
 
 static void a_loop_that_goes_ends_it(void **state)
 {
-    struct memory *m = *state;
-    struct run r = {0};
-    m->hold = true;
-    begin(&m->store, m->loop, "p/", NULL, &r);
-    while (m->n_held < 3)
-        assert_int_equal(store_loop_run(m->loop, 0, NULL), 0);
-    store_loop_free(m->loop);
-    m->loop = NULL;
+    struct fake *f = *state;
+    struct removal r = {0};
+    f->hold_batches = true;
+    removal_begin(&f->store, f->loop, "p/", NULL, &r);
+    while (f->n_held < 3)
+        turn(f, 1);
+    store_loop_free(f->loop);
+    f->loop = NULL;
     assert_true(r.done);
     assert_int_equal(r.err.code, STORE_CANCELED);
 }
 
 static void empty_pages_are_passed_over(void **state)
 {
-    struct memory *m = *state;
-    struct run r = {0};
-    m->listing = EMPTY_BEFORE;
-    assert_int_equal(run(&m->store, m->loop, "p/", NULL, &r), STORE_OK);
-    assert_int_equal(left(m), 0);
+    struct fake *f = *state;
+    struct removal r = {0};
+    f->mode = EMPTY_BEFORE;
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", NULL, &r), STORE_OK);
+    assert_int_equal(left(f), 0);
 }
 
 static void a_store_that_misbehaves_is_stopped(void **state)
 {
-    struct memory *m = *state;
+    struct fake *f = *state;
     static const struct {
-        int listing;
+        int mode;
         const char *says;
-    } cases[] = {{REPEATS, "repeats"}, {EMPTY_FOR_EVER, "empty pages"}, {STRAYS, "q/foreign"}};
+    } cases[] = {
+        {REPEATS, "repeats"},     {ALTERNATES, "repeats"},
+        {STRAYS, "o/foreign"},    {EMPTY_FOR_EVER, "empty pages"},
+        {GOES_BACK, "order"},     {FOREIGN_AND_LARGER, "q/foreign"},
+        {SHUFFLES, "order"},      {GROUPS, "named p/05"},
+        {SAME_FOR_EVER, "order"},
+    };
     for (size_t i = 0; i < LEN(cases); i++) {
-        struct run r = {0};
-        m->listing = cases[i].listing;
-        m->lists = m->batches = 0;
-        memset(m->gone, 0, sizeof(m->gone));
-        assert_int_equal(run(&m->store, m->loop, "p/", NULL, &r), STORE_CORRUPT);
-        if (!strstr(r.err.msg, cases[i].says))
-            fail_msg("'%s' in '%s'", cases[i].says, r.err.msg);
-        assert_true(m->batches <= 1); /* only what was listed before it was noticed */
-        assert_true(m->lists <= 1002);
+        for (uint32_t listings = 1; listings <= 4; listings += 3) {
+            struct removal r = {0};
+            f->mode = cases[i].mode;
+            f->lists = f->batches = 0;
+            restore(f);
+            const struct store_delete_prefix_opts opts = {.dry_run = true,
+                                                          .listings_in_flight = listings};
+            enum store_code code = removal_run(&f->store, f->loop, "p/", &opts, &r);
+            if (code != STORE_CORRUPT || !strstr(r.err.msg, cases[i].says))
+                fail_msg("case %zu, %u at once: %s: '%s'", i, listings, store_code_name(code),
+                         r.err.msg);
+            assert_true(f->lists <= 1004);
+            if (f->mode == GOES_BACK || f->mode == SAME_FOR_EVER)
+                continue; /* what is removed is not there to come again */
+            const struct store_delete_prefix_opts real = {.listings_in_flight = listings};
+            f->lists = 0;
+            assert_int_equal(removal_run(&f->store, f->loop, "p/", &real, &r), STORE_CORRUPT);
+            assert_true(f->batches <= listings); /* only what was listed before it was noticed */
+        }
     }
 }
 
+/* ---- What else goes, and what stays ---- */
+
+static void what_is_newer_than_the_cut_off_stays(void **state)
+{
+    struct fake *f = *state;
+    struct removal r = {0};
+    for (size_t k = 0; k < KEYS; k++) /* 0: it is not known how old they are */
+        f->objects.objects[k].modified_s = k % 4 == 3 ? 0 : 100 + (int64_t)(k % 4);
+    const struct store_delete_prefix_opts opts = {.modified_before_s = 102};
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
+    for (size_t k = 0; k < KEYS; k++)
+        assert_int_equal(gone(f, k), k % 4 < 2);
+    assert_int_equal(r.final.objects, KEYS / 2);
+    assert_int_equal(r.final.kept, KEYS / 2);
+    assert_string_equal(r.cursor, "p/99");
+
+    const struct store_delete_prefix_opts older = {.modified_before_s = 50};
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &older, &r), STORE_OK);
+    assert_int_equal(r.final.objects, 0);
+    assert_int_equal(r.final.kept, KEYS / 2);
+    assert_true(r.progressed > 0); /* so that it can be stopped */
+}
+
+static void keep_versions(struct fake *f, unsigned keys, unsigned versions)
+{
+    char key[16], version[8];
+    fake_empty(&f->objects);
+    for (unsigned k = 0; k < keys; k++)
+        for (unsigned v = 0; v < versions; v++) {
+            snprintf(key, sizeof(key), "p/%03u", k);
+            snprintf(version, sizeof(version), "v%03u", v);
+            fake_put(&f->objects, key, version)->modified_s = 1000 - (int64_t)v;
+        }
+    fake_sort(&f->objects);
+}
+
+static void keys_up_to_the_cursor_have_no_version_left(struct removal *r)
+{
+    struct fake *f = r->user;
+    for (size_t i = 0; i < f->objects.n; i++)
+        if (strcmp(f->objects.objects[i].key, r->cursor) <= 0)
+            assert_int_equal(f->objects.objects[i].removed, 1);
+}
+
+static void all_versions_go_though_a_key_spans_pages(void **state)
+{
+    struct fake *f = *state;
+    static const unsigned shapes[][2] = {{40, 1}, {40, 3}, {7, 25}, {1, 95}, {3, 10}};
+    for (size_t i = 0; i < LEN(shapes); i++) {
+        struct removal r = {.watch = keys_up_to_the_cursor_have_no_version_left, .user = f};
+        keep_versions(f, shapes[i][0], shapes[i][1]);
+        const struct store_delete_prefix_opts opts = {.versions = true};
+        assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
+        assert_int_equal(r.final.objects, f->objects.n);
+        for (size_t k = 0; k < f->objects.n; k++)
+            assert_int_equal(f->objects.objects[k].removed, 1);
+        assert_string_equal(r.cursor, f->objects.objects[f->objects.n - 1].key);
+    }
+}
+
+static void versions_that_repeat_are_noticed(void **state)
+{
+    struct fake *f = *state;
+    static const int modes[] = {SAME_FOR_EVER, GOES_BACK, ALTERNATES, REPEATS};
+    keep_versions(f, 1, 95); /* the order of keys tells nothing */
+    for (size_t i = 0; i < LEN(modes); i++) {
+        struct removal r = {0};
+        f->mode = modes[i];
+        f->lists = 0;
+        const struct store_delete_prefix_opts opts = {.versions = true, .dry_run = true};
+        assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_CORRUPT);
+        assert_in_range(f->lists, 2, 10);
+    }
+}
+
+static void uploads_are_aborted_before_the_objects_go(void **state)
+{
+    struct fake *f = *state;
+    char id[8];
+    for (unsigned i = 0; i < 35; i++) {
+        snprintf(id, sizeof(id), "u%u", i);
+        fake_put(&f->uploads, i < 20 ? "p/same" : "p/other", id)->modified_s = i % 5 ? 10 : 200;
+    }
+    fake_put(&f->uploads, "o/foreign", "u1");
+    fake_sort(&f->uploads);
+    struct removal r = {0};
+    const struct store_delete_prefix_opts dry = {
+        .uploads = true, .dry_run = true, .cursor = "p/99"};
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &dry, &r), STORE_OK);
+    assert_int_equal(r.final.uploads, 35); /* of them the cursor does not tell */
+    assert_int_equal(r.final.objects, 0);
+    assert_int_equal(fake_left(&f->uploads), 36);
+
+    const struct store_delete_prefix_opts opts = {.uploads = true, .modified_before_s = 150};
+    r = (struct removal){.watch = all_up_to_the_cursor_is_gone, .user = f};
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_OK);
+    assert_int_equal(r.final.uploads, 28);
+    assert_int_equal(r.final.objects, KEYS);
+    assert_int_equal(r.final.kept, 0);
+    assert_int_equal(fake_left(&f->uploads), 8);
+    assert_int_equal(f->upload_batches_after_objects, 0);
+}
+
+static void a_failure_among_the_uploads_leaves_the_objects(void **state)
+{
+    struct fake *f = *state;
+    fake_put(&f->uploads, "p/x", "u1");
+    struct removal r = {0};
+    const struct store_delete_prefix_opts opts = {.uploads = true, .cursor = "p/30"};
+    f->fail_batch = 1;
+    assert_int_equal(removal_run(&f->store, f->loop, "p/", &opts, &r), STORE_DENIED);
+    assert_int_equal(left(f), KEYS);
+    assert_string_equal(r.cursor, "p/30");
+}
+
+static void a_narrowed_store_empties_itself_and_nothing_else(void **state)
+{
+    struct fake *f = *state;
+    struct store_err err = {0};
+    struct removal r = {0};
+    store *part = NULL;
+    atomic_init(&f->store.refs, 1);
+    f->store.root = &f->store;
+    fake_put(&f->objects, "o/1", "");
+    fake_put(&f->objects, "p", "");
+    fake_put(&f->objects, "p0", "");
+    fake_sort(&f->objects);
+    assert_int_equal(store_narrow(&f->store, "p/", &part, &err), 0);
+    assert_int_equal(removal_run(part, f->loop, "", NULL, &r), STORE_OK);
+    assert_int_equal(r.final.objects, KEYS);
+    assert_string_equal(r.cursor, "99");
+    assert_int_equal(left(f), 3);
+    restore(f);
+    const struct store_delete_prefix_opts opts = {.cursor = "49", .end_before = "70"};
+    assert_int_equal(removal_run(part, f->loop, "", &opts, &r), STORE_OK);
+    assert_int_equal(r.final.objects, 20);
+    assert_null(store_delete_prefix(&f->store, f->loop, "", NULL, NULL, NULL, &err));
+    assert_int_equal(err.code, STORE_INVALID);
+    store_close(part);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define IN_MEMORY(test) cmocka_unit_test_setup_teardown(test, in_memory, forget)
+#define IN_MEMORY(test) cmocka_unit_test_setup_teardown(test, in_memory, fake_teardown)
 
 int main(void)
 {
@@ -494,16 +579,27 @@ int main(void)
         IN_FOLDER(a_dry_run_removes_nothing),
         IN_FOLDER(the_blocking_face_does_the_same),
         IN_MEMORY(pages_follow_each_other),
+        IN_MEMORY(one_page_costs_one_listing),
+        IN_MEMORY(each_request_has_the_time_that_was_given),
         IN_MEMORY(the_window_bounds_what_is_under_way),
+        IN_MEMORY(with_one_batch_one_thing_follows_the_other),
         IN_MEMORY(the_cursor_waits_for_the_slowest),
         IN_MEMORY(a_bound_cuts_within_a_page),
         IN_MEMORY(a_cursor_goes_on_behind_it),
         IN_MEMORY(stopped_and_resumed_it_ends),
+        IN_MEMORY(it_can_be_resumed_after_a_failure_at_any_step),
         IN_MEMORY(the_first_failure_ends_it_at_its_cursor),
         IN_MEMORY(a_cancel_lets_nothing_run_on),
+        IN_MEMORY(a_cancel_may_come_from_the_call_back),
         IN_MEMORY(a_loop_that_goes_ends_it),
         IN_MEMORY(empty_pages_are_passed_over),
         IN_MEMORY(a_store_that_misbehaves_is_stopped),
+        IN_MEMORY(what_is_newer_than_the_cut_off_stays),
+        IN_MEMORY(all_versions_go_though_a_key_spans_pages),
+        IN_MEMORY(versions_that_repeat_are_noticed),
+        IN_MEMORY(uploads_are_aborted_before_the_objects_go),
+        IN_MEMORY(a_failure_among_the_uploads_leaves_the_objects),
+        IN_MEMORY(a_narrowed_store_empties_itself_and_nothing_else),
     };
     return cmocka_run_group_tests_name("purge", tests, NULL, NULL);
 }

@@ -53,11 +53,18 @@ static void a_code_says_more_than_its_status(void **state)
         {400, "RequestTimeout", STORE_BUSY, true},
         {400, "Whatever", STORE_FAILED, false},
         {400, "BadDigest", STORE_CORRUPT, true},
+        {400, "XAmzContentSHA256Mismatch", STORE_CORRUPT, true},
+        {400, "KeyTooLongError", STORE_INVALID, false},
         {400, "EntityTooLarge", STORE_INVALID, false},
         {403, "AccessDenied", STORE_DENIED, false},
         {403, "SignatureDoesNotMatch", STORE_DENIED, false},
+        {403, "InvalidAccessKeyId", STORE_DENIED, false},
         {403, "QuotaExceeded", STORE_NO_SPACE, false},
         {404, "NoSuchKey", STORE_NOT_FOUND, false},
+        {404, "NoSuchVersion", STORE_NOT_FOUND, false},
+        {404, "NoSuchUpload", STORE_NOT_FOUND, false},
+        {200, "NoSuchKey", STORE_NOT_FOUND, false}, /* of one key of a batch */
+        {200, "PreconditionFailed", STORE_PRECONDITION, false},
         {404, "NoSuchBucket", STORE_FAILED, false}, /* not: the object is gone */
         {409, "OperationAborted", STORE_BUSY, true},
         {409, "ConditionalRequestConflict", STORE_BUSY, true},
@@ -69,14 +76,83 @@ static void a_code_says_more_than_its_status(void **state)
         check(&cases[i]);
 }
 
-static void only_a_clock_that_differs_is_skewed(void **state)
+static void what_has_a_remedy_says_so(void **state)
 {
     (void)state;
-    struct verdict v = retry_judge(ANSWER_WHOLE, 403, "RequestTimeTooSkewed");
-    assert_true(v.skewed && v.retry);
+    static const struct {
+        int status;
+        const char *code;
+        enum remedy remedy;
+    } cases[] = {
+        {403, "RequestTimeTooSkewed", REMEDY_CLOCK},
+        {400, "AuthorizationHeaderMalformed", REMEDY_REGION},
+        {301, "PermanentRedirect", REMEDY_REGION},
+        {307, "TemporaryRedirect", REMEDY_REGION},
+        {301, "", REMEDY_REGION},
+        {307, "", REMEDY_REGION},
+        {302, "", REMEDY_REGION},
+        {308, "", REMEDY_REGION},
+        {400, "ExpiredToken", REMEDY_CREDENTIALS},
+        {400, "TokenRefreshRequired", REMEDY_CREDENTIALS},
+        {403, "AccessDenied", REMEDY_NONE},
+        {400, "", REMEDY_NONE},
+        {200, "", REMEDY_NONE},
+        {503, "SlowDown", REMEDY_NONE},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        struct verdict v = retry_judge(ANSWER_WHOLE, cases[i].status, cases[i].code);
+        if (v.remedy != cases[i].remedy || (v.remedy && v.retry))
+            fail_msg("%d %s: remedy %d", cases[i].status, cases[i].code, v.remedy);
+    }
+    assert_int_equal(retry_judge(ANSWER_BROKEN, 403, "RequestTimeTooSkewed").remedy, REMEDY_NONE);
+}
+
+static void only_a_request_to_slow_down_is_throttling(void **state)
+{
+    (void)state;
+    static const char *const codes[] = {
+        "SlowDown",        "SlowDownRead",        "SlowDownWrite",
+        "Throttling",      "ThrottlingException", "RequestLimitExceeded",
+        "TooManyRequests", "ServiceUnavailable"};
+    for (size_t i = 0; i < LEN(codes); i++) {
+        /* by its name, whatever the status says */
+        struct verdict v = retry_judge(ANSWER_WHOLE, 200, codes[i]);
+        assert_true(v.throttled && v.retry && v.failure && v.code == STORE_BUSY);
+        v = retry_judge(ANSWER_WHOLE, 400, codes[i]);
+        assert_true(v.throttled && v.retry && v.failure && v.code == STORE_BUSY);
+    }
+    assert_true(retry_judge(ANSWER_WHOLE, 503, "").throttled);
+    assert_true(retry_judge(ANSWER_WHOLE, 429, "").throttled);
+    assert_false(retry_judge(ANSWER_WHOLE, 500, "InternalError").throttled);
+    assert_false(retry_judge(ANSWER_WHOLE, 409, "ConditionalRequestConflict").throttled);
+    assert_false(retry_judge(ANSWER_BROKEN, 0, "").throttled);
+}
+
+/* What the caller brought about says nothing of the backend's health. */
+static void only_the_backend_s_faults_are_failures(void **state)
+{
+    (void)state;
+    static const int fine[] = {200, 206, 304, 400, 401, 403, 404, 409, 412, 416};
+    static const int bad[] = {408, 429, 500, 501, 502, 503, 504, 507};
+    for (size_t i = 0; i < LEN(fine); i++)
+        assert_false(retry_judge(ANSWER_WHOLE, fine[i], "").failure);
+    for (size_t i = 0; i < LEN(bad); i++)
+        assert_true(retry_judge(ANSWER_WHOLE, bad[i], "").failure);
+    assert_true(retry_judge(ANSWER_BROKEN, 0, "").failure);
+    assert_true(retry_judge(ANSWER_NOT_SENT, 0, "").failure);
+    assert_true(retry_judge(ANSWER_WHOLE, 200, "SlowDown").failure);
+    assert_false(retry_judge(ANSWER_LOCAL, 0, "").failure);
+    assert_false(retry_judge(ANSWER_NO_MEMORY, 0, "").failure);
+}
+
+/* A certificate that is refused will be refused again, and the store is as good as gone. */
+static void a_refused_certificate_is_not_tried_again(void **state)
+{
+    (void)state;
+    struct verdict v = retry_judge(ANSWER_UNTRUSTED, 0, "");
     assert_int_equal(v.code, STORE_DENIED);
-    assert_false(retry_judge(ANSWER_WHOLE, 403, "AccessDenied").skewed);
-    assert_false(retry_judge(ANSWER_BROKEN, 403, "RequestTimeTooSkewed").skewed);
+    assert_false(v.retry);
+    assert_true(v.failure);
 }
 
 /* Without a whole answer its status proves nothing. */
@@ -90,7 +166,9 @@ static void a_broken_answer_is_never_a_success(void **state)
         struct verdict local = retry_judge(ANSWER_LOCAL, statuses[i], "");
         assert_true(broken.code == STORE_BUSY && broken.retry);
         assert_true(unsent.code == STORE_BUSY && unsent.retry);
+        struct verdict starved = retry_judge(ANSWER_NO_MEMORY, statuses[i], "");
         assert_true(local.code == STORE_FAILED && !local.retry);
+        assert_true(starved.code == STORE_NO_MEMORY && !starved.retry);
     }
 }
 
@@ -120,7 +198,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statuses_are_judged),
         cmocka_unit_test(a_code_says_more_than_its_status),
-        cmocka_unit_test(only_a_clock_that_differs_is_skewed),
+        cmocka_unit_test(what_has_a_remedy_says_so),
+        cmocka_unit_test(only_a_request_to_slow_down_is_throttling),
+        cmocka_unit_test(only_the_backend_s_faults_are_failures),
+        cmocka_unit_test(a_refused_certificate_is_not_tried_again),
         cmocka_unit_test(a_broken_answer_is_never_a_success),
         cmocka_unit_test(waits_grow_up_to_a_bound),
         cmocka_unit_test(the_server_s_hint_is_kept),

@@ -20,7 +20,6 @@
 
 enum { NOW = 1000 };
 
-static EVP_PKEY *ed;
 static struct keyring *ring;
 static const struct token_rules plain = {.leeway_s = 0};
 

@@ -1,93 +1,4 @@
-#include "libstore/s3/xml.h"
-
-#include <inttypes.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/xalloc.h"
-#include "tests/unit/oom.h"
-
-enum { MAX_BYTES = 64 << 20 };
-
-#define DECL     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-#define NS       " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
-#define LIST(x)  DECL "<ListBucketResult" NS ">" x "</ListBucketResult>"
-#define WHOLE    "<IsTruncated>false</IsTruncated>"
-#define KEY(k)   "<Contents><Key>" k "</Key><Size>1</Size></Contents>"
-#define GROUP(p) "<CommonPrefixes><Prefix>" p "</Prefix></CommonPrefixes>"
-#define SPACES   "                                                                " /* 64 */
-#define URL      "<EncodingType>url</EncodingType>"
-
-/* ---- A document as text, to compare ---- */
-
-static void dump_list(const struct xml_doc *d, struct buf *out)
-{
-    buf_addf(out, "list%s", d->truncated ? " truncated" : "");
-    if (d->next_token)
-        buf_addf(out, " next=%s", d->next_token);
-    buf_addc(out, '\n');
-    for (size_t i = 0; i < d->n_entries; i++) {
-        const struct store_entry *e = &d->entries[i];
-        if (e->is_prefix)
-            buf_addf(out, "[%s] prefix\n", e->key);
-        else
-            buf_addf(out, "[%s] %" PRIu64 " %s %" PRId64 "\n", e->key, e->size, e->etag,
-                     e->modified_s);
-    }
-}
-
-static void dump(const struct xml_doc *d, struct buf *out)
-{
-    switch (d->kind) {
-    case XML_NONE: buf_adds(out, "none\n"); break;
-    case XML_LIST: dump_list(d, out); break;
-    case XML_DELETE_RESULT:
-        buf_addf(out, "deleted %zu\n", d->n_deleted);
-        for (size_t i = 0; i < d->n_key_errors; i++)
-            buf_addf(out, "[%s] %s: %s\n", d->key_errors[i].key, d->key_errors[i].code,
-                     d->key_errors[i].message);
-        break;
-    case XML_ERROR: buf_addf(out, "error %s: %s (%s)\n", d->code, d->message, d->region); break;
-    }
-}
-
-/* Feeds n bytes in pieces of at most `piece`; dumps the document into out (may be NULL). */
-static int parse(const char *bytes, size_t n, size_t piece, struct buf *out, struct store_err *err)
-{
-    struct xml_parser *p = xml_parser_new();
-    if (!p)
-        return store_err_set(err, STORE_NO_MEMORY, "no parser");
-    int rc = 0;
-    for (size_t at = 0; at < n && rc == 0; at += piece) {
-        size_t len = n - at < piece ? n - at : piece;
-        /* A copy that ends where the piece does, for the address sanitizer to watch. */
-        char *copy = malloc(len);
-        rc = copy ? xml_parser_feed(p, memcpy(copy, bytes + at, len), len, err)
-                  : store_err_set(err, STORE_NO_MEMORY, "no copy");
-        free(copy);
-    }
-    const struct xml_doc *d = NULL;
-    if (rc == 0)
-        rc = xml_parser_finish(p, &d, err);
-    if (rc == 0 && out)
-        dump(d, out);
-    xml_parser_free(p);
-    return rc;
-}
-
-static void assert_corrupt(const char *bytes, size_t n, size_t piece)
-{
-    struct store_err err = {0};
-    assert_int_equal(parse(bytes, n, piece, NULL, &err), -1);
-    assert_int_equal(err.code, STORE_CORRUPT);
-    assert_true(err.msg[0]);
-}
+#include "tests/unit/xml_fixture.h"
 
 /* ---- Documents as stores send them ---- */
 
@@ -97,9 +8,9 @@ static void assert_corrupt(const char *bytes, size_t n, size_t piece)
     "</ChecksumAlgorithm><Size>18446744073709551615</Size><StorageClass>STANDARD</StorageClass>" \
     "</Contents>"
 
-static const struct good {
-    const char *name, *doc, *expected;
-} good[] = {
+#define REGION_63 "abcdefghijklmnopqrstuvwxyz-0123456789-abcdefghijklmnopqrstuvwxy"
+
+static const struct good good[] = {
     {"a page of Amazon's",
      LIST("<Name>b</Name><Prefix>t%2F</Prefix><KeyCount>2</KeyCount><MaxKeys>1000</MaxKeys>" URL
           "<IsTruncated>true</IsTruncated><NextContinuationToken>1ueGcxLPRx1Tr/XYExHn+%2B="
@@ -169,6 +80,13 @@ static const struct good {
      "error R:  (us-west-2)\n"},
     {"endpoint without a region",
      "<Error><Code>R</Code><Endpoint>b.s3.amazonaws.com</Endpoint></Error>", "error R:  ()\n"},
+    {"endpoint whose region is of two letters",
+     "<Error><Code>R</Code><Endpoint>b.s4.amazonaws.com</Endpoint></Error>", "error R:  (s4)\n"},
+    {"endpoint that is the domain", "<Error><Endpoint>.amazonaws.com</Endpoint></Error>",
+     "error :  ()\n"},
+    {"longest region", "<Error><Region>" REGION_63 "</Region></Error>",
+     "error :  (" REGION_63 ")\n"},
+    {"region too long", "<Error><Region>" REGION_63 "x</Region></Error>", "error :  ()\n"},
     {"other endpoint", "<Error><Code>R</Code><Endpoint>store.example</Endpoint></Error>",
      "error R:  ()\n"},
     {"region before endpoint",
@@ -178,57 +96,21 @@ static const struct good {
      "error R:  ()\n"},
 };
 
-static void test_good(void **state)
+static void documents_are_read_however_they_are_cut(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < LEN(good); i++) {
-        print_message("%s\n", good[i].name);
-        struct buf out = BUF_INIT(MAX_BYTES);
-        struct store_err err = {0};
-        size_t n = strlen(good[i].doc);
-        if (parse(good[i].doc, n, n, &out, &err) < 0)
-            fail_msg("%s", err.msg);
-        assert_string_equal(buf_str(&out), good[i].expected);
-        buf_cleanup(&out);
-    }
+    check_all_good(good, LEN(good));
 }
 
-/* However the network cuts the body, the result is the same. */
-static void test_pieces(void **state)
+static void a_body_cut_short_is_not_taken_for_a_whole_one(void **state)
 {
     (void)state;
-    const size_t pieces[] = {1, 2, 3, 7, 64};
-    for (size_t i = 0; i < LEN(good) * LEN(pieces); i++) {
-        const struct good *g = &good[i / LEN(pieces)];
-        struct buf out = BUF_INIT(MAX_BYTES);
-        struct store_err err = {0};
-        if (parse(g->doc, strlen(g->doc), pieces[i % LEN(pieces)], &out, &err) < 0)
-            fail_msg("%s: %s", g->name, err.msg);
-        assert_string_equal(buf_str(&out), g->expected);
-        buf_cleanup(&out);
-    }
-}
-
-/* A body cut short is never taken for a whole one. */
-static void test_truncated(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < LEN(good); i++) {
-        size_t whole = strlen(good[i].doc);
-        while (good[i].doc[whole - 1] == '\n') /* what follows the root is no loss */
-            whole--;
-        for (size_t n = 0; n < whole; n++) {
-            assert_corrupt(good[i].doc, n, whole);
-            assert_corrupt(good[i].doc, n, 1);
-        }
-    }
+    check_all_cut(good, LEN(good));
 }
 
 /* ---- Documents to be refused ---- */
 
-static const struct {
-    const char *name, *doc;
-} bad[] = {
+static const struct bad bad[] = {
     {"empty", ""},
     {"no XML", "SlowDown"},
     {"web page", "<html><body>Bad gateway</body></html>"},
@@ -290,19 +172,14 @@ static const struct {
      "<DeleteResult><Error><Key>a</Key></Error><Error/></DeleteResult>"},
 };
 
-static void test_bad(void **state)
+static void malformed_documents_are_refused(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < LEN(bad); i++) {
-        print_message("%s\n", bad[i].name);
-        size_t n = strlen(bad[i].doc);
-        assert_corrupt(bad[i].doc, n, n ? n : 1);
-        assert_corrupt(bad[i].doc, n, 1);
-    }
+    check_all_bad(bad, LEN(bad));
 }
 
 /* The first failure stays, whatever is fed afterwards. */
-static void test_failure_stays(void **state)
+static void the_first_failure_stays(void **state)
 {
     (void)state;
     struct xml_parser *p = xml_parser_new();
@@ -346,7 +223,7 @@ static void check_bound(const char *name, struct buf doc, size_t piece, bool fit
     buf_cleanup(&doc);
 }
 
-static void test_bounds(void **state)
+static void everything_has_a_bound(void **state)
 {
     (void)state;
     const size_t piece = 16384, all = MAX_BYTES;
@@ -383,8 +260,12 @@ static void test_bounds(void **state)
                 repeated("<DeleteResult>", "<Error><Key>k</Key></Error>", 10001, "</DeleteResult>"),
                 piece, false);
 
-    check_bound("long tag", repeated("<Error a=\"", "x", 1 << 20, "\"/>"), piece, true);
-    check_bound("long comment", repeated("<Error><!--", "x", 1 << 16, "--></Error>"), 1, true);
+    check_bound("long tag at once", repeated("<Error a=\"", "x", 1 << 20, "\"/>"), all, true);
+    check_bound("long tag in pieces", repeated("<Error a=\"", "x", 1 << 20, "\"/>"), 1000, false);
+    check_bound("comment", repeated("<Error><!--", "x", 8192, "--></Error>"), 1, true);
+    check_bound("long comment", repeated("<Error><!--", "x", 1 << 16, "--></Error>"), 64, false);
+    check_bound("many comments", repeated("<Error>", "<!--" SPACES "-->", 10000, "</Error>"), 100,
+                true);
     check_bound("endless comment", repeated("<Error><!--", SPACES, (9 << 20) / 64, ""), piece,
                 false);
     check_bound("large", repeated("<Error>", SPACES, (8 << 20) / 64 - 1, "</Error>"), piece, true);
@@ -396,7 +277,7 @@ static void test_bounds(void **state)
 }
 
 /* Entries and their strings stay put while thousands follow. */
-static void test_many_entries(void **state)
+static void entries_stay_put_while_thousands_follow(void **state)
 {
     (void)state;
     struct buf doc = BUF_INIT(MAX_BYTES);
@@ -424,7 +305,7 @@ static void test_many_entries(void **state)
 }
 
 /* Bytes changed at random: no crash (sanitizers watch), and whatever is accepted is complete. */
-static void test_mutations(void **state)
+static void changed_bytes_give_a_whole_document_or_none(void **state)
 {
     (void)state;
     static const char spice[] = "<>/&;!-[]\"=%+\0\xff"
@@ -448,90 +329,6 @@ static void test_mutations(void **state)
     }
 }
 
-/* ---- The delete request ---- */
-
-static void test_can_carry(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *key;
-        bool yes;
-    } cases[] = {
-        {"", true},
-        {"a/b <&>\"'%+", true},
-        {"tab\tlf\ncr\r", true},
-        {"\x7f", true},
-        {"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", true},
-        {"\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbd\xf4\x8f\xbf\xbf", true}, /* last before each gap */
-        {"a\x01", false},
-        {"\x1f", false},
-        {"\x80", false},                 /* continues nothing */
-        {"\xc3", false},                 /* cut short */
-        {"\xe2\x82", false},             /* cut short */
-        {"\xe2\x82z", false},            /* not continued */
-        {"\xc0\x80", false},             /* NUL in a longer form */
-        {"\xe0\x80\xaf", false},         /* '/' in a longer form */
-        {"\xf0\x82\x82\xac", false},     /* longer form */
-        {"\xed\xa0\x80", false},         /* surrogate */
-        {"\xef\xbf\xbe", false},         /* U+FFFE */
-        {"\xef\xbf\xbf", false},         /* U+FFFF */
-        {"\xf4\x90\x80\x80", false},     /* above U+10FFFF */
-        {"\xf8\x88\x80\x80\x80", false}, /* five bytes */
-        {"\xff", false},
-    };
-    for (size_t i = 0; i < LEN(cases); i++) {
-        print_message("%zu\n", i);
-        assert_int_equal(xml_can_carry(cases[i].key), cases[i].yes);
-    }
-}
-
-static void test_delete_request(void **state)
-{
-    (void)state;
-    const char *const keys[] = {"a", "<&>\r\n\t\"' "};
-    struct buf out = BUF_INIT(4096);
-    xml_delete_request(&out, "p&/", keys, LEN(keys));
-    assert_string_equal(buf_str(&out),
-                        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Delete"
-                        " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>"
-                        "<Object><Key>p&amp;/a</Key></Object><Object><Key>p&amp;/&lt;&amp;&gt;"
-                        "&#13;&#10;&#9;\"' </Key></Object></Delete>");
-    buf_cleanup(&out);
-
-    struct buf small = BUF_INIT(200);
-    xml_delete_request(&small, "", keys, LEN(keys));
-    assert_true(buf_failed(&small));
-    buf_cleanup(&small);
-}
-
-/* Every key that XML can carry comes out of a parser as it went in. */
-static void test_delete_request_round_trip(void **state)
-{
-    (void)state;
-    char key[6] = "", *at, *end;
-    for (unsigned c = 1; c < 0x80; c++) {
-        snprintf(key, sizeof(key), " %c%c ", c, c);
-        if (!xml_can_carry(key))
-            continue;
-        const char *const keys[] = {key};
-        struct buf request = BUF_INIT(4096), list = BUF_INIT(4096), out = BUF_INIT(4096);
-        struct store_err err = {0};
-        xml_delete_request(&request, "", keys, 1);
-        at = strstr(request.data, "<Key>");
-        end = strstr(request.data, "</Key>");
-        buf_adds(&list, "<ListBucketResult>" WHOLE "<Contents><Size>1</Size>");
-        buf_add(&list, at, (size_t)(end - at));
-        buf_adds(&list, "</Key></Contents></ListBucketResult>");
-        assert_int_equal(parse(list.data, list.len, list.len, &out, &err), 0);
-        char expected[64];
-        snprintf(expected, sizeof(expected), "list\n[%s] 1  0\n", key);
-        assert_string_equal(buf_str(&out), expected);
-        buf_cleanup(&request);
-        buf_cleanup(&list);
-        buf_cleanup(&out);
-    }
-}
-
 /* ---- Failed allocations ---- */
 
 /* Many entries, so that arrays and string memory grow more than once. */
@@ -545,29 +342,7 @@ static struct buf document_for_oom(void)
     return doc;
 }
 
-/* Whatever allocation fails: the right result, or the right error. */
-static void check_oom(const char *doc, size_t n, size_t piece)
-{
-    struct buf expected = BUF_INIT(MAX_BYTES);
-    struct store_err err = {0};
-    assert_int_equal(parse(doc, n, piece, &expected, &err), 0);
-    bool failing = true;
-    for (long nth = 1; failing; nth++) {
-        struct buf out = BUF_INIT(MAX_BYTES);
-        err = (struct store_err){0};
-        oom_fail_nth(nth);
-        int rc = parse(doc, n, piece, &out, &err);
-        failing = oom_stop();
-        assert_true(rc == 0 || err.code == STORE_NO_MEMORY);
-        if (rc == 0 && !buf_failed(&out))
-            assert_string_equal(buf_str(&out), buf_str(&expected));
-        assert_true(failing || rc == 0);
-        buf_cleanup(&out);
-    }
-    buf_cleanup(&expected);
-}
-
-static void test_out_of_memory(void **state)
+static void any_allocation_may_fail(void **state)
 {
     (void)state;
     if (!OOM_AVAILABLE)
@@ -582,18 +357,14 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_failure_stays),
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_many_entries),
-        cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_can_carry),
-        cmocka_unit_test(test_delete_request),
-        cmocka_unit_test(test_delete_request_round_trip),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(documents_are_read_however_they_are_cut),
+        cmocka_unit_test(a_body_cut_short_is_not_taken_for_a_whole_one),
+        cmocka_unit_test(malformed_documents_are_refused),
+        cmocka_unit_test(the_first_failure_stays),
+        cmocka_unit_test(everything_has_a_bound),
+        cmocka_unit_test(entries_stay_put_while_thousands_follow),
+        cmocka_unit_test(changed_bytes_give_a_whole_document_or_none),
+        cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("xml", tests, NULL, NULL);
 }

@@ -1,0 +1,122 @@
+#include "libstore/s3/http_head.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/codec.h"
+#include "libstore/driver.h"
+
+enum { META_MAX_BYTES = 8192 };
+
+static void copy_value(char *out, size_t cap, const char *value, size_t n)
+{
+    n = n < cap ? n : cap - 1;
+    memcpy(out, value, n);
+    out[n] = '\0';
+}
+
+static void take_etag(struct http_head *a, const char *value, size_t n)
+{
+    if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
+        value++;
+        n -= 2;
+    }
+    copy_value(a->etag, sizeof(a->etag), value, n);
+}
+
+/* Content-Range: bytes 0-99/1234, or bytes asterisk/1234 */
+static void take_content_range(struct http_head *a, const char *value, size_t n)
+{
+    const char *end = value + n, *dash = memchr(value, '-', n), *slash = memchr(value, '/', n);
+    if (dash && slash && n > 6 && strncasecmp(value, "bytes ", 6) == 0 && dash >= value + 6)
+        a->has_range = parse_u64(value + 6, (size_t)(dash - value - 6), &a->range_first) &&
+                       parse_u64(slash + 1, (size_t)(end - slash - 1), &a->range_total);
+}
+
+/* More than a store can tell is left out. False: no memory. */
+static bool take_meta(struct http_head *a, const char *name, size_t name_len, const char *value,
+                      size_t n)
+{
+    if (a->n_meta == STORE_MAX_META + STORE_OWN_META ||
+        name_len + n + 2 > a->meta.max - a->meta.len)
+        return true;
+    if (!buf_reserve(&a->meta, name_len + n + 2))
+        return false;
+    for (size_t i = 0; i < name_len; i++)
+        buf_addc(&a->meta, name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20) : name[i]);
+    buf_addc(&a->meta, '\0');
+    buf_add(&a->meta, value, n);
+    buf_addc(&a->meta, '\0');
+    a->n_meta++;
+    return true;
+}
+
+static bool is_header(const char *line, size_t name_len, const char *name)
+{
+    return strlen(name) == name_len && strncasecmp(line, name, name_len) == 0;
+}
+
+/* False: no memory. */
+static bool take_field(struct http_head *a, const char *name, size_t name_len, const char *value,
+                       size_t n)
+{
+    char text[64];
+    uint64_t number;
+    copy_value(text, sizeof(text), value, n);
+    if (is_header(name, name_len, "etag"))
+        take_etag(a, value, n);
+    else if (is_header(name, name_len, "date"))
+        clock_parse_http_date(text, &a->date_s);
+    else if (is_header(name, name_len, "last-modified"))
+        clock_parse_http_date(text, &a->last_modified_s);
+    else if (is_header(name, name_len, "content-type"))
+        copy_value(a->content_type, sizeof(a->content_type), value, n);
+    else if (is_header(name, name_len, "content-range"))
+        take_content_range(a, value, n);
+    else if (is_header(name, name_len, "x-amz-bucket-region"))
+        copy_value(a->region, sizeof(a->region), value, n);
+    else if (is_header(name, name_len, "x-amz-version-id"))
+        copy_value(a->version, sizeof(a->version), value, n);
+    else if (is_header(name, name_len, "x-amz-server-side-encryption"))
+        a->encrypted_keys = strcmp(text, "AES256") != 0;
+    else if (is_header(name, name_len, "content-length") && parse_u64(value, n, &number) &&
+             number <= INT64_MAX)
+        a->content_length = (int64_t)number;
+    else if (is_header(name, name_len, "retry-after") && parse_u64(value, n, &number))
+        a->retry_after_ms = number > 60 ? 60000 : (uint32_t)number * 1000;
+    else if (name_len > 11 && strncasecmp(name, "x-amz-meta-", 11) == 0)
+        return take_meta(a, name + 11, name_len - 11, value, n);
+    return true;
+}
+
+void http_head_reset(struct http_head *a)
+{
+    struct buf meta = a->meta;
+    *a = (struct http_head){.content_length = -1, .meta = meta};
+    a->meta.max = META_MAX_BYTES;
+    buf_reset(&a->meta);
+}
+
+bool http_head_take(struct http_head *a, const char *line, size_t len)
+{
+    while (len && (line[len - 1] == '\r' || line[len - 1] == '\n'))
+        len--;
+    if (len >= 12 && strncmp(line, "HTTP/", 5) == 0) {
+        http_head_reset(a); /* an interim answer (100) may have come before */
+        const char *space = memchr(line, ' ', len);
+        uint64_t status = 0;
+        if (space && line + len - space > 3 && parse_u64(space + 1, 3, &status))
+            a->status = (int)status;
+        return true;
+    }
+    const char *colon = memchr(line, ':', len);
+    if (!colon)
+        return true;
+    const char *value = colon + 1, *end = line + len;
+    while (value < end && (*value == ' ' || *value == '\t'))
+        value++;
+    while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    return take_field(a, line, (size_t)(colon - line), value, (size_t)(end - value));
+}
