@@ -47,10 +47,12 @@ DEV_TOOLS   := $(B)/bin/devbroker
 JANITOR_MODULES := $(call obj,$(filter-out janitor/main.c,$(call src,janitor)))
 READER_MODULES  := $(call obj,$(filter-out reader/main.c,$(call src,reader)))
 WRITER_MODULES  := $(call obj,$(filter-out writer/main.c,$(call src,writer)))
-UNIT        := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZ        := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+UNIT        := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c)) \
+               $(FUZZ:%=$(B)/unit/test_fuzz_%)
 # Every folder with C in it.
 ROOMS       := base libstore libstore/s3 libstore/file epufs service reader writer janitor bench \
-               tests/unit tests/tools
+               tests/unit tests/fuzz tests/tools
 HEADERS     := $(wildcard include/store/*.h $(ROOMS:%=%/*.h))
 SOURCES     := $(wildcard $(ROOMS:%=%/*.c))
 
@@ -106,6 +108,11 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(JANITOR_MODULES) $(READER_MODULES) $(WRIT
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) $(JANITOR_LIBS) -lcmocka
+# What the fuzz targets found before is replayed in the unit tests, with any compiler.
+$(B)/unit/test_fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/unit/fuzz_replay.o $(LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) -lcmocka
 $(B)/unit/test_s3_tls: ALL_LIBS += -lssl
 unit: $(UNIT) ## Build and run the unit tests; T=name for one
 	$(Q)for t in $(if $(T),$(B)/unit/test_$(T),$(UNIT)); do $$t || exit 1; done
@@ -123,6 +130,37 @@ check: ## Run the unit tests only; T="name name" for some; no network, no root
 	$(Q)$(PYTHON) tests/run $(B) --unit $(T)
 unit-programs: $(UNIT)
 
+# ---- Fuzzing ----
+# tests/fuzz/fuzz_NAME.c is a target, tests/fuzz/corpus/NAME what it starts from. What a run learns
+# stays in the build's folder until `make fuzz-keep` brings the least that covers all of it into git.
+FUZZ_SECONDS ?= 60
+FUZZ_MAKE     = $(MAKE) -s --no-print-directory -j2 B=$(B)-fuzz CC=clang DEVELOPER= \
+                CFLAGS='-O1 -g' SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS)
+fuzz-programs: $(FUZZ:%=$(B)/fuzz/%)
+fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); T="name name" for some
+	$(Q)deploy/install-deps build fuzz
+	$(Q)$(FUZZ_MAKE)
+	$(Q)$(PYTHON) tests/fuzz/run $(B)-fuzz/fuzz --seconds $(FUZZ_SECONDS) $(if $(T),$(T),$(FUZZ))
+fuzz-keep: ## Bring what `make fuzz` learned into tests/fuzz/corpus
+	$(Q)$(PYTHON) tests/fuzz/run $(B)-fuzz/fuzz --keep $(if $(T),$(T),$(FUZZ))
+
+# ---- Coverage ----
+# Of what decides and signs all lines and nearly all branches must be tested; of the rest it is shown.
+# MISSING=1 lists what no test reaches. Without asserts, whose failing is not to be reached.
+COVER_MUST   := libstore/s3/sigv4.c $(wildcard libstore/s3/xml*.c) libstore/key.c libstore/retry.c
+COVER_SHOW   := $(wildcard libstore/s3/url.c libstore/gate.c libstore/health.c)
+COVER_TESTS  := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_sigv4*.c \
+                  tests/unit/test_xml*.c $(patsubst %,tests/unit/test_%.c,key retry url gate health)))
+cover: ## Measure coverage of sigv4, xml, key, retry; MISSING=1
+	$(Q)deploy/install-deps build test
+	$(Q)$(MAKE) -s --no-print-directory -j2 B=$(B)-cover CFLAGS='-O0 -g --coverage -DNDEBUG' \
+	    LDFLAGS=--coverage FORTIFY=0 SANITIZE= $(COVER_TESTS:%=$(B)-cover/unit/test_%)
+	$(Q)$(PYTHON) tests/cover $(B)-cover --tests $(COVER_TESTS) --must $(COVER_MUST) \
+	    --show $(COVER_SHOW) $(if $(MISSING),--missing)
 
 # ---- The stack for people: docs/devstack.md ----
 # STORE=s3 takes Ceph RGW and Apache Kafka. Where Kafka's packages cannot be had, devstack says what
@@ -174,13 +212,13 @@ install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
 	    libstore/libstore.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libstore.pc
 
 .PHONY: all programs lib tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check install help clean hdr-check \
-        stack-deps demo run stop deps fixtures bench docs docs-check
+        stack-deps demo run stop deps fixtures bench docs docs-check fuzz fuzz-programs fuzz-keep cover
 help: ## Show this
 	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
 # ---- Lint ----
 # The analyzer takes a second or two a file; a file is looked at again when it or a header changed.
-LINT_C       := $(filter-out tests/unit/%,$(SOURCES))
+LINT_C       := $(filter-out tests/unit/% tests/fuzz/%,$(SOURCES))
 LINT_SCRIPTS := $(shell grep -lE '^\#!.*sh$$' .ci/* bench/* deploy/* deploy/*/* docs/* tests/* 2>/dev/null)
 TIDY_FLAGS   := -std=c11 -D_GNU_SOURCE -DEPUFS_VERSION='"$(VERSION)"' -I. -Iinclude
 lint: ## Check format, layering, headers, scripts, docs/config.md, and what clang-tidy finds

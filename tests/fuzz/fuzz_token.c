@@ -1,21 +1,12 @@
 /* Feeds token_verify(). The first byte says how: 'j' a token as it is; 'h' a header, and 'c'
  * claims, which are signed here, since no fuzzer finds a signature and so would never get past it;
- * 'k' a key file.
- *
- *     clang -fsanitize=fuzzer,address,undefined … fuzz_token.c epufs/{…}.c base/{…}.c */
-#include <assert.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+ * 'k' a key file. */
 #include <openssl/evp.h>
 
 #include "base/codec.h"
 #include "base/xalloc.h"
 #include "epufs/token.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define HEADER "{\"alg\":\"EdDSA\"}"
 
@@ -38,7 +29,7 @@ static void set_up(void)
                        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"%s\"}]}", text);
     ring = keyring_new();
     int rc = keyring_add(ring, "fuzz", jwks, (size_t)len, NULL);
-    assert(got == 1 && rc == 0);
+    MUST(got == 1 && rc == 0);
 }
 
 static char *sign(const void *header, size_t header_len, const void *payload, size_t payload_len)
@@ -52,7 +43,7 @@ static char *sign(const void *header, size_t header_len, const void *payload, si
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     int good = EVP_DigestSignInit(ctx, NULL, NULL, NULL, signer) == 1 &&
                EVP_DigestSign(ctx, sig, &sig_len, (unsigned char *)input, strlen(input)) == 1;
-    assert(good);
+    MUST(good);
     EVP_MD_CTX_free(ctx);
     base64url_encode(sig, sig_len, tail);
     char *jwt = xasprintf("%s.%s", input, tail);
@@ -68,11 +59,11 @@ static void verify(const char *jwt, size_t n)
     struct store_err err = {.code = STORE_OK};
     token_verify(ring, &rules, 1000, jwt, n, &claims, &err);
     if (token_verify(ring, &plain, 1000, jwt, n, &claims, &err)) {
-        assert(err.code == STORE_DENIED || err.code == STORE_INVALID);
+        MUST(err.code == STORE_DENIED || err.code == STORE_INVALID);
         return;
     }
-    assert(claims.admin || claims.has_scope);
-    assert(claims.exp_s > 1000 && claims.nbf_s <= 1000 && claims.iat_s <= 1000);
+    MUST(claims.admin || claims.has_scope);
+    MUST(claims.exp_s > 1000 && claims.nbf_s <= 1000 && claims.iat_s <= 1000);
 }
 
 static void add_keys(const char *text, size_t n)
