@@ -43,6 +43,8 @@ LIBS        := $(B)/service.a $(B)/epufs.a $(B)/store.a $(B)/base.a
 ALL_LIBS    := $(SERVICE_LIBS) $(EPUFS_LIBS) $(STORE_LIBS)
 PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor
 DEV_TOOLS   := $(B)/bin/devbroker
+TEST_TOOLS  := $(B)/bin/folder-kill $(B)/bin/folder-faults $(B)/bin/s3-faults
+SANITIZER   := $(firstword $(foreach s,address thread memory,$(findstring $(s),$(SANITIZE))))
 # A program's modules without its main.c: unit tests link them.
 JANITOR_MODULES := $(call obj,$(filter-out janitor/main.c,$(call src,janitor)))
 READER_MODULES  := $(call obj,$(filter-out reader/main.c,$(call src,reader)))
@@ -99,9 +101,18 @@ $(B)/bin/epufs-reader: $(B)/obj/reader/main.o $(READER_MODULES) $(LIBS) ; $(link
 $(B)/bin/epufs-writer: $(B)/obj/writer/main.o $(WRITER_MODULES) $(LIBS) ; $(link)
 $(B)/bin/epufs-janitor: $(B)/obj/janitor/main.o $(JANITOR_MODULES) $(LIBS) ; $(link) $(JANITOR_LIBS)
 $(B)/bin/devbroker: $(B)/obj/tests/tools/devbroker.o ; $(link) -lrdkafka
+# These take the store's objects, not the library, and disturb their calls: see faultline.h.
+# Its malloc() is called before a sanitizer is ready, so that it is not to be instrumented.
+$(B)/obj/tests/tools/faultline.o: CFLAGS += $(if $(SANITIZER),-DSANITIZER_$(SANITIZER))
+$(B)/obj/tests/tools/faultline.o: override SANITIZE :=
+tool         = $(patsubst %,$(B)/obj/tests/tools/%.o,$(1) faultline torture)
+$(B)/bin/folder-kill: $(call tool,folder_kill folder_model) $(B)/store.a $(B)/base.a ; $(link)
+$(B)/bin/folder-faults: $(call tool,folder_faults folder_model) $(B)/store.a $(B)/base.a ; $(link)
+$(B)/bin/s3-faults: $(call tool,s3_faults s3_model fake_s3) $(B)/store.a $(B)/base.a ; $(link)
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIBS) ; $(link)
 
 tools: $(DEV_TOOLS) ## Build the development broker
+test-tools: $(TEST_TOOLS)
 
 # ---- Tests ----
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(JANITOR_MODULES) $(READER_MODULES) $(WRITER_MODULES) $(LIBS)
@@ -123,7 +134,7 @@ test-deps:
 	$(Q)deploy/install-deps build demo test s3 kafka
 test: ## Install what is missing, build, run all tests (SANITIZE=address,undefined too)
 	$(Q)$(MAKE) --no-print-directory test-deps
-	$(Q)$(MAKE) --no-print-directory -j2 programs tools lib unit-programs
+	$(Q)$(MAKE) --no-print-directory -j2 programs tools test-tools lib unit-programs
 	$(Q)$(PYTHON) tests/run $(B)
 check: ## Run the unit tests only; T="name name" for some; no network, no root
 	$(Q)$(MAKE) --no-print-directory $(if $(T),$(patsubst %,$(B)/unit/test_%,$(T)),unit-programs)

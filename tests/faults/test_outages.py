@@ -161,6 +161,29 @@ def publishing_fails(janitor: Janitor) -> bool:
 # ---- The store ----
 
 
+def test_a_store_that_fails_raises_an_alarm_until_it_is_back(
+    rgw_proxy: Proxy, launch: Launcher, rgw: Rgw, keys: KeyPair
+):
+    behind = dataclasses.replace(rgw.s3, endpoint=rgw_proxy.url)
+    store = S3Store(behind, rgw.bucket, f"t-{secrets.token_hex(6)}")
+    reader = launch.reader(store, "--store-timeout=500ms")
+    endpoint = Endpoint()
+    token = endpoint.token(keys)
+
+    def asked(status: int, alarm: int) -> bool:
+        answer = http.get(reader.url, endpoint.file_url("lfc_state"), token)
+        return answer.status == status and metric(reader, "epufs_store_alarm") == alarm
+
+    until(lambda: asked(404, 0), "an answer of the store")
+    rgw_proxy.refuse()
+    until(lambda: asked(503, 1), "an alarm")
+    assert metric(reader, "epufs_store_error_ratio") >= 0.25
+    rgw_proxy.resume()
+    until(lambda: asked(404, 0), "the alarm's end")
+    log = reader.process.log.read_text(encoding="utf-8")
+    assert log.count("WARN store alarm: ") == log.count("INFO store alarm is over ") == 1
+
+
 @dataclasses.dataclass
 class Shaky:
     """A janitor on a store behind a proxy; `control` and `store` see the store past it."""
