@@ -42,7 +42,7 @@ SERVICE_OBJ := $(call obj,$(call src,service))
 LIBS        := $(B)/service.a $(B)/epufs.a $(B)/store.a $(B)/base.a
 ALL_LIBS    := $(SERVICE_LIBS) $(EPUFS_LIBS) $(STORE_LIBS)
 PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor
-DEV_TOOLS   := $(B)/bin/devbroker
+DEV_TOOLS   := $(B)/bin/devbroker $(B)/bin/store-conformance
 TEST_TOOLS  := $(B)/bin/folder-kill $(B)/bin/folder-faults $(B)/bin/s3-faults
 SANITIZER   := $(firstword $(foreach s,address thread memory,$(findstring $(s),$(SANITIZE))))
 # A program's modules without its main.c: unit tests link them.
@@ -54,7 +54,7 @@ UNIT        := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_
                $(FUZZ:%=$(B)/unit/test_fuzz_%)
 # Every folder with C in it.
 ROOMS       := base libstore libstore/s3 libstore/file epufs service reader writer janitor bench \
-               tests/unit tests/fuzz tests/tools
+               tests/unit tests/fuzz tests/tools tests/conformance
 HEADERS     := $(wildcard include/store/*.h $(ROOMS:%=%/*.h))
 SOURCES     := $(wildcard $(ROOMS:%=%/*.c))
 
@@ -109,9 +109,12 @@ tool         = $(patsubst %,$(B)/obj/tests/tools/%.o,$(1) faultline torture)
 $(B)/bin/folder-kill: $(call tool,folder_kill folder_model) $(B)/store.a $(B)/base.a ; $(link)
 $(B)/bin/folder-faults: $(call tool,folder_faults folder_model) $(B)/store.a $(B)/base.a ; $(link)
 $(B)/bin/s3-faults: $(call tool,s3_faults s3_model fake_s3) $(B)/store.a $(B)/base.a ; $(link)
+# With the archive that others link: it sees the public interface only.
+$(B)/bin/store-conformance: ALL_LIBS := $(STORE_LIBS)
+$(B)/bin/store-conformance: $(call obj,$(call src,tests/conformance)) $(B)/libstore.a ; $(link)
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIBS) ; $(link)
 
-tools: $(DEV_TOOLS) ## Build the development broker
+tools: $(DEV_TOOLS) ## Build the development broker and the conformance suite
 test-tools: $(TEST_TOOLS)
 
 # ---- Tests ----
@@ -131,7 +134,7 @@ unit: $(UNIT) ## Build and run the unit tests; T=name for one
 # All the rest needs servers; tests/run starts them. `make test` is the whole: it installs what is
 # missing on a fresh Debian 12, builds, and runs everything.
 test-deps:
-	$(Q)deploy/install-deps build demo test s3 kafka
+	$(Q)deploy/install-deps build demo test s3 versitygw kafka
 test: ## Install what is missing, build, run all tests (SANITIZE=address,undefined too)
 	$(Q)$(MAKE) --no-print-directory test-deps
 	$(Q)$(MAKE) --no-print-directory -j2 programs tools test-tools lib unit-programs
@@ -172,6 +175,8 @@ cover: ## Measure coverage of sigv4, xml, key, retry; MISSING=1
 	    LDFLAGS=--coverage FORTIFY=0 SANITIZE= $(COVER_TESTS:%=$(B)-cover/unit/test_%)
 	$(Q)$(PYTHON) tests/cover $(B)-cover --tests $(COVER_TESTS) --must $(COVER_MUST) \
 	    --show $(COVER_SHOW) $(if $(MISSING),--missing)
+conformance: $(B)/bin/store-conformance ## Judge a store by include/store; STORE_URL=…, FILTER='get/*'
+	$(Q)$(B)/bin/store-conformance $(if $(STORE_URL),'$(STORE_URL)') $(if $(FILTER),--filter '$(FILTER)')
 
 # ---- The stack for people: docs/devstack.md ----
 # STORE=s3 takes Ceph RGW and Apache Kafka. Where Kafka's packages cannot be had, devstack says what
@@ -222,7 +227,7 @@ install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(STORE_LIBS)|' \
 	    libstore/libstore.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libstore.pc
 
-.PHONY: all programs lib tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check install help clean hdr-check \
+.PHONY: all programs lib tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check conformance install help clean hdr-check \
         stack-deps demo run stop deps fixtures bench docs docs-check fuzz fuzz-programs fuzz-keep cover
 help: ## Show this
 	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
