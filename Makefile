@@ -41,7 +41,7 @@ EPUFS_OBJ   := $(call obj,$(call src,epufs))
 SERVICE_OBJ := $(call obj,$(call src,service))
 LIBS        := $(B)/service.a $(B)/epufs.a $(B)/store.a $(B)/base.a
 ALL_LIBS    := $(SERVICE_LIBS) $(EPUFS_LIBS) $(STORE_LIBS)
-PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor
+PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor $(B)/bin/storectl
 DEV_TOOLS   := $(B)/bin/devbroker $(B)/bin/store-conformance
 TEST_TOOLS  := $(B)/bin/folder-kill $(B)/bin/folder-faults $(B)/bin/s3-faults
 SANITIZER   := $(firstword $(foreach s,address thread memory,$(findstring $(s),$(SANITIZE))))
@@ -49,12 +49,13 @@ SANITIZER   := $(firstword $(foreach s,address thread memory,$(findstring $(s),$
 JANITOR_MODULES := $(call obj,$(filter-out janitor/main.c,$(call src,janitor)))
 READER_MODULES  := $(call obj,$(filter-out reader/main.c,$(call src,reader)))
 WRITER_MODULES  := $(call obj,$(filter-out writer/main.c,$(call src,writer)))
+STORECTL_MODULES := $(call obj,$(filter-out storectl/main.c,$(call src,storectl)))
 FUZZ        := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT        := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c)) \
                $(FUZZ:%=$(B)/unit/test_fuzz_%)
 # Every folder with C in it.
-ROOMS       := base libstore libstore/s3 libstore/file epufs service reader writer janitor bench \
-               tests/unit tests/fuzz tests/tools tests/conformance
+ROOMS       := base libstore libstore/s3 libstore/file epufs service reader writer janitor storectl examples \
+               bench tests/unit tests/fuzz tests/tools tests/conformance
 HEADERS     := $(wildcard include/store/*.h $(ROOMS:%=%/*.h))
 SOURCES     := $(wildcard $(ROOMS:%=%/*.c))
 
@@ -100,6 +101,10 @@ endef
 $(B)/bin/epufs-reader: $(B)/obj/reader/main.o $(READER_MODULES) $(LIBS) ; $(link)
 $(B)/bin/epufs-writer: $(B)/obj/writer/main.o $(WRITER_MODULES) $(LIBS) ; $(link)
 $(B)/bin/epufs-janitor: $(B)/obj/janitor/main.o $(JANITOR_MODULES) $(LIBS) ; $(link) $(JANITOR_LIBS)
+$(B)/bin/storectl: $(B)/obj/storectl/main.o $(STORECTL_MODULES) $(B)/store.a $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(STORE_LIBS)
 $(B)/bin/devbroker: $(B)/obj/tests/tools/devbroker.o ; $(link) -lrdkafka
 # These take the store's objects, not the library, and disturb their calls: see faultline.h.
 # Its malloc() is called before a sanitizer is ready, so that it is not to be instrumented.
@@ -114,11 +119,20 @@ $(B)/bin/store-conformance: ALL_LIBS := $(STORE_LIBS)
 $(B)/bin/store-conformance: $(call obj,$(call src,tests/conformance)) $(B)/libstore.a ; $(link)
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIBS) ; $(link)
 
+# The same files that tests/integration/test_install.py builds against an installed libstore.
+EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
+examples: $(EXAMPLES) ## Build the example programs of libstore
+$(B)/examples/%: $(B)/obj/examples/%.o $(B)/libstore.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STORE_LIBS)
+
 tools: $(DEV_TOOLS) ## Build the development broker and the conformance suite
 test-tools: $(TEST_TOOLS)
 
 # ---- Tests ----
-$(B)/unit/%: $(B)/obj/tests/unit/%.o $(JANITOR_MODULES) $(READER_MODULES) $(WRITER_MODULES) $(LIBS)
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(JANITOR_MODULES) $(READER_MODULES) $(WRITER_MODULES) \
+            $(STORECTL_MODULES) $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) $(JANITOR_LIBS) -lcmocka
@@ -137,7 +151,7 @@ test-deps:
 	$(Q)deploy/install-deps build demo test s3 versitygw kafka
 test: ## Install what is missing, build, run all tests (SANITIZE=address,undefined too)
 	$(Q)$(MAKE) --no-print-directory test-deps
-	$(Q)$(MAKE) --no-print-directory -j2 programs tools test-tools lib unit-programs
+	$(Q)$(MAKE) --no-print-directory -j2 programs tools test-tools lib examples unit-programs
 	$(Q)$(PYTHON) tests/run $(B)
 check: ## Run the unit tests only; T="name name" for some; no network, no root
 	$(Q)$(MAKE) --no-print-directory $(if $(T),$(patsubst %,$(B)/unit/test_%,$(T)),unit-programs)
@@ -227,7 +241,7 @@ install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(STORE_LIBS)|' \
 	    libstore/libstore.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libstore.pc
 
-.PHONY: all programs lib tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check conformance install help clean hdr-check \
+.PHONY: all programs lib examples tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check conformance install help clean hdr-check \
         stack-deps demo run stop deps fixtures bench docs docs-check fuzz fuzz-programs fuzz-keep cover
 help: ## Show this
 	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
