@@ -45,6 +45,7 @@ PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janito
 DEV_TOOLS   := $(B)/bin/devbroker $(B)/bin/store-conformance
 TEST_TOOLS  := $(B)/bin/folder-kill $(B)/bin/folder-faults $(B)/bin/s3-faults
 SANITIZER   := $(firstword $(foreach s,address thread memory,$(findstring $(s),$(SANITIZE))))
+FAKESTORE_OBJ := $(call obj,bench/fakestore.c bench/fake_http.c bench/fake_keys.c)
 # A program's modules without its main.c: unit tests link them.
 JANITOR_MODULES := $(call obj,$(filter-out janitor/main.c,$(call src,janitor)))
 READER_MODULES  := $(call obj,$(filter-out reader/main.c,$(call src,reader)))
@@ -117,7 +118,9 @@ $(B)/bin/s3-faults: $(call tool,s3_faults s3_model fake_s3) $(B)/store.a $(B)/ba
 # With the archive that others link: it sees the public interface only.
 $(B)/bin/store-conformance: ALL_LIBS := $(STORE_LIBS)
 $(B)/bin/store-conformance: $(call obj,$(call src,tests/conformance)) $(B)/libstore.a ; $(link)
-$(B)/bench/%: $(B)/obj/bench/%.o $(LIBS) ; $(link)
+$(B)/bench/%: $(B)/obj/bench/%.o $(B)/obj/bench/program.o $(LIBS) ; $(link)
+$(B)/bench/fakestore: $(FAKESTORE_OBJ) $(LIBS)
+	$(link)
 
 # The same files that tests/integration/test_install.py builds against an installed libstore.
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
@@ -141,6 +144,7 @@ $(B)/unit/test_fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/unit/fuzz_rep
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) -lcmocka
+$(B)/unit/test_fake_keys: $(B)/obj/bench/fake_keys.o
 $(B)/unit/test_s3_tls: ALL_LIBS += -lssl
 unit: $(UNIT) ## Build and run the unit tests; T=name for one
 	$(Q)for t in $(if $(T),$(B)/unit/test_$(T),$(UNIT)); do $$t || exit 1; done
@@ -221,6 +225,17 @@ bench: ## Measure against nginx and the store's own ceiling, as ratios; QUICK=1
 	$(Q)EPUFS_BIN=$(abspath $(B)-bench)/bin PYTHONPATH=tests:. $(PYTHON) -m bench \
 	    --objects-program $(abspath $(B)-bench)/bench/objects $(if $(QUICK),--quick) \
 	    $(if $(BENCH),--only $(BENCH)) $(if $(BENCH_OBJECTS),--objects $(BENCH_OBJECTS))
+# BENCH=delete, throttle, memory, transfer or tls: one part. Measures storectl where it is built,
+# otherwise bench/objects, which does the same through libstore.
+BENCH_TOOLS = $(addprefix $(B)-bench/bench/,objects fakestore transfer transfer_curl transfer_raw)
+bench-store: ## Measure libstore against other S3 tools, curl and bare sockets, as ratios; QUICK=1
+	$(Q)deploy/install-deps build demo s3 versitygw bench-store
+	$(Q)PYTHON=$(PYTHON) bench/install-tools $${EPUFS_CACHE:-$$HOME/.cache/epufs}
+	$(Q)$(MAKE) -s --no-print-directory -j2 B=$(B)-bench CFLAGS='-O2 -g' SANITIZE= \
+	    $(BENCH_TOOLS) $(if $(wildcard storectl),$(B)-bench/bin/storectl)
+	$(Q)EPUFS_BIN=$(abspath $(B)-bench)/bin PYTHONPATH=tests:. $(PYTHON) -m bench.store \
+	    --programs $(B)-bench/bench $(if $(QUICK),--quick) $(if $(BENCH),--only $(BENCH)) \
+	    $(if $(BENCH_OBJECTS),--objects $(BENCH_OBJECTS))
 
 # ---- The manual's tables ----
 docs: programs ## Write docs/config.md anew from the programs' option tables
@@ -242,7 +257,7 @@ install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
 	    libstore/libstore.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libstore.pc
 
 .PHONY: all programs lib examples tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check conformance install help clean hdr-check \
-        stack-deps demo run stop deps fixtures bench docs docs-check fuzz fuzz-programs fuzz-keep cover
+        stack-deps demo run stop deps fixtures bench bench-store docs docs-check fuzz fuzz-programs fuzz-keep cover
 help: ## Show this
 	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 

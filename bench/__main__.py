@@ -12,21 +12,15 @@ import dataclasses
 import datetime
 import os
 import pathlib
-import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 
 from bench import deletion, proxies
-from bench.deletion import Removal
-from bench.measure import CONNECTIONS, Load, median
+from bench.measure import CONNECTIONS, Load, Run, limit_objects, median, say
 from devstack.process import DevstackError
 from devstack.rgw import Rgw
-
-# Ceph's store in memory needs so much for an object of 16 bytes; see limit_objects().
-KIB_PER_OBJECT = 120
-
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -37,10 +31,6 @@ class Plan:
     @classmethod
     def make(cls, quick: bool, objects: int) -> "Plan":
         return cls(3, 2, min(objects, 3000)) if quick else cls(8, 4, objects)
-
-
-def say(text: str = "") -> None:
-    print(text, flush=True)
 
 
 # ---- The reader ----
@@ -74,16 +64,6 @@ def bench_reader(folder: pathlib.Path, plan: Plan) -> list[proxies.Comparison]:
 # ---- Deletion ----
 
 
-def limit_objects(wanted: int) -> int:
-    """As many objects as half of the free memory holds."""
-    text = pathlib.Path("/proc/meminfo").read_text(encoding="ascii")
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
-    room = int(match[1]) // 2 // KIB_PER_OBJECT if match else wanted
-    if room < wanted:
-        say(f"deletion: only {room} objects instead of {wanted}: Ceph keeps them in memory")
-    return min(room, wanted)
-
-
 def bench_deletion(folder: pathlib.Path, objects: pathlib.Path, plan: Plan) -> deletion.Comparison:
     count = limit_objects(plan.objects)
     say(f"deletion: the janitor removes {count} objects, the others {2 * (count // 4)} in two halves")
@@ -91,12 +71,12 @@ def bench_deletion(folder: pathlib.Path, objects: pathlib.Path, plan: Plan) -> d
         return deletion.compare(folder, rgw, objects, count)
 
 
-def rate(parts: Sequence[Removal]) -> float:
-    return sum(x.keys for x in parts) / sum(x.seconds for x in parts)
+def rate(parts: Sequence[Run]) -> float:
+    return sum(x.count for x in parts) / sum(x.seconds for x in parts)
 
 
-def cpu_ms_per_1000(parts: Sequence[Removal]) -> float:
-    return 1e6 * sum(x.cpu_seconds for x in parts) / sum(x.keys for x in parts)
+def cpu_ms_per_1000(parts: Sequence[Run]) -> float:
+    return 1e6 * sum(x.cpu_seconds for x in parts) / sum(x.count for x in parts)
 
 
 def print_removals(result: deletion.Comparison) -> None:
@@ -111,9 +91,9 @@ def print_removals(result: deletion.Comparison) -> None:
         ("libstore", result.libstore),
         ("janitor", result.janitor),
     ):
-        each = ", ".join(f"{x.keys_per_s:.0f}" for x in parts)
+        each = ", ".join(f"{x.per_s:.0f}" for x in parts)
         say(
-            f"  {name:<10}{sum(x.keys for x in parts):>9}{rate(parts):>9.0f}"
+            f"  {name:<10}{sum(x.count for x in parts):>9}{rate(parts):>9.0f}"
             f"{rate(parts) / ceiling:>8.2f}{cpu_ms_per_1000(parts):>13.1f}   {each}"
         )
     say(

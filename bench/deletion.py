@@ -16,6 +16,7 @@ import urllib.request
 import uuid
 
 from bench import measure
+from bench.measure import Run
 from devstack import broker, kafka_client
 from devstack.broker_base import Broker
 from devstack.epufs import Janitor
@@ -29,23 +30,12 @@ DELETED = "epufs_deleted_files_total"
 PREFIX = "bench"
 
 
-@dataclasses.dataclass(frozen=True)
-class Removal:
-    keys: int
-    seconds: float
-    cpu_seconds: float
-
-    @property
-    def keys_per_s(self) -> float:
-        return self.keys / self.seconds
-
-
 @dataclasses.dataclass
 class Comparison:
     broker: str
-    ceiling: list[Removal] = dataclasses.field(default_factory=list)
-    libstore: list[Removal] = dataclasses.field(default_factory=list)
-    janitor: list[Removal] = dataclasses.field(default_factory=list)
+    ceiling: list[Run] = dataclasses.field(default_factory=list)
+    libstore: list[Run] = dataclasses.field(default_factory=list)
+    janitor: list[Run] = dataclasses.field(default_factory=list)
     janitor_peak_mib: float = 0
     janitor_idle_mib: float = 0
 
@@ -58,15 +48,15 @@ class Bench:
         self.objects = objects
         self.url = f"s3://{rgw.bucket}/{PREFIX}"
 
-    def _run(self, what: str, prefix: str, count: int, in_flight: int) -> Removal:
+    def _run(self, what: str, prefix: str, count: int, in_flight: int) -> Run:
         argv = [str(self.objects), what, self.url, prefix, str(count), str(in_flight)]
         line = run(argv, env=self.rgw.s3.env(), timeout_s=120 + count / 50)
-        return Removal(**json.loads(line))
+        return Run.parse(line)
 
     def fill(self, prefix: str, count: int) -> None:
         self._run("fill", prefix, count, FILL_IN_FLIGHT)
 
-    def remove(self, what: str, count: int) -> Removal:
+    def remove(self, what: str, count: int) -> Run:
         """`delete` is the ceiling, `purge` is libstore's."""
         prefix = f"{what}/{uuid.uuid4().hex}/"
         self.fill(prefix, count)
@@ -131,7 +121,7 @@ def _remove_timeline(
         cpu_s = measure.cpu_seconds(pid) - cpu_before_s
         done = completions.wait_for(lambda message: timeline.encode() in (message.value or b""), 60)
         _check_completion(done, count)
-        result.janitor.append(Removal(count, seconds, cpu_s))
+        result.janitor.append(Run(count, seconds, cpu_s))
         result.janitor_peak_mib = measure.peak_mib(pid)
 
 

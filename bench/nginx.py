@@ -57,6 +57,21 @@ _FILES = """\
     }}
 """
 
+# Each answer ends its connection, and no session is resumed: each request is a whole handshake.
+_TLS_FILES = """\
+    access_log off;
+    open_file_cache max=1000;
+    keepalive_timeout 0;
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    ssl_session_cache off;
+    ssl_session_tickets off;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        root {root};
+    }}
+"""
+
 
 class Nginx(Service):
     def __init__(self, name: str, folder: pathlib.Path, template: str, **values: object) -> None:
@@ -105,3 +120,12 @@ def proxy_to(store_port: int, folder: pathlib.Path) -> Nginx:
 def files_of(root: pathlib.Path, folder: pathlib.Path) -> Nginx:
     """Serves a folder, and looks at no signature."""
     return Nginx("nginx-store", folder, _FILES, root=root)
+
+
+def tls_files_of(
+    root: pathlib.Path, folder: pathlib.Path, certificate: pathlib.Path, key: pathlib.Path
+) -> Nginx:
+    """The same over TLS, with a new connection for each request."""
+    return Nginx(
+        "nginx-tls", folder, _TLS_FILES, root=root, certificate=certificate, key=key
+    )

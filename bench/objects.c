@@ -2,23 +2,22 @@
  *
  *     objects fill|delete|purge STORE_URL PREFIX COUNT IN_FLIGHT
  *
- * fill    stores COUNT objects of 16 bytes.
+ * fill    stores COUNT objects of 16 bytes, 10,000 to a folder.
  * delete  the ceiling: removes them in batches whose keys are all prepared before the clock
  *         starts; no listing.
  * purge   libstore's prefix deletion, which has to find the keys first.
  *
- * Prints one line of JSON: keys, seconds, cpu_seconds. Credentials as libstore takes them from the
+ * Prints one line of JSON (program.h). Credentials as libstore takes them from the
  * environment. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <store/store.h>
 
-#include "base/clock.h"
 #include "base/xalloc.h"
+#include "bench/program.h"
 
 enum { OBJECT_BYTES = 16, MAX_COUNT = 10 * 1000 * 1000, MAX_IN_FLIGHT = 1024 };
 
@@ -27,13 +26,15 @@ struct run {
     store_loop *loop;
     const char *prefix;
     size_t count, in_flight, started, ended;
-    char **keys;          /* delete: all of them */
-    struct store_err err; /* the first failure */
+    void (*more)(struct run *r); /* fill, delete: starts what there is room for */
+    char **keys;                 /* delete: all of them */
+    struct store_err err;        /* the first failure */
 };
 
+/* The same names as those of the fake store's sets with split 4. */
 static void key_of(const struct run *r, size_t i, char key[STORE_MAX_KEY + 1])
 {
-    snprintf(key, STORE_MAX_KEY + 1, "%s%08zu", r->prefix, i);
+    snprintf(key, STORE_MAX_KEY + 1, "%s%04zu/%04zu", r->prefix, i / 10000, i % 10000);
 }
 
 static void failed(struct run *r, const struct store_err *err)
@@ -42,19 +43,17 @@ static void failed(struct run *r, const struct store_err *err)
         r->err = *err;
 }
 
-/* ---- Fill ---- */
-
-static void fill_more(struct run *r);
-
-static void fill_done(void *user, const struct store_err *err, const struct store_info *info)
+static void one_done(void *user, const struct store_err *err, const struct store_info *info)
 {
     struct run *r = user;
     (void)info;
     r->ended++;
     if (err->code != STORE_OK)
         failed(r, err);
-    fill_more(r);
+    r->more(r);
 }
+
+/* ---- Fill ---- */
 
 static void fill_more(struct run *r)
 {
@@ -63,7 +62,7 @@ static void fill_more(struct run *r)
     while (r->err.code == STORE_OK && r->started < r->count &&
            r->started - r->ended < r->in_flight) {
         key_of(r, r->started, key);
-        if (!store_put_bytes(r->store, r->loop, key, body, sizeof(body), NULL, fill_done, r,
+        if (!store_put_bytes(r->store, r->loop, key, body, sizeof(body), NULL, one_done, r,
                              &r->err))
             return;
         r->started++;
@@ -88,18 +87,6 @@ static size_t batch_size(const struct run *r, size_t batch)
     return left < STORE_MAX_BATCH ? left : STORE_MAX_BATCH;
 }
 
-static void delete_more(struct run *r);
-
-static void delete_done(void *user, const struct store_err *err, const struct store_info *info)
-{
-    struct run *r = user;
-    (void)info;
-    r->ended++;
-    if (err->code != STORE_OK)
-        failed(r, err);
-    delete_more(r);
-}
-
 static void delete_more(struct run *r)
 {
     enum { TIMEOUT_MS = 120000 };
@@ -108,7 +95,7 @@ static void delete_more(struct run *r)
            r->started - r->ended < r->in_flight) {
         const char *const *keys = (const char *const *)r->keys + r->started * STORE_MAX_BATCH;
         if (!store_delete_many(r->store, r->loop, keys, batch_size(r, r->started), TIMEOUT_MS,
-                               delete_done, r, &r->err))
+                               one_done, r, &r->err))
             return;
         r->started++;
     }
@@ -145,35 +132,15 @@ static int run_to_end(struct run *r)
     return r->err.code == STORE_OK ? 0 : -1;
 }
 
-static double cpu_seconds(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
 static int measure(struct run *r, void (*start)(struct run *r))
 {
-    double cpu_before_s = cpu_seconds();
-    uint64_t began_ms = clock_mono_ms();
+    struct usage began = usage_now();
+    r->more = start;
     start(r);
     if (run_to_end(r) != 0)
         return -1;
-    printf("{\"keys\":%zu,\"seconds\":%.3f,\"cpu_seconds\":%.4f}\n", r->count,
-           (double)(clock_mono_ms() - began_ms) / 1e3, cpu_seconds() - cpu_before_s);
+    usage_print(began, r->count);
     return 0;
-}
-
-static size_t number(const char *text, size_t max)
-{
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
-    if (*end || n == 0 || n > max) {
-        fprintf(stderr, "objects: '%s': expected 1 to %zu\n", text, max);
-        exit(2);
-    }
-    return n;
 }
 
 static void (*starter(struct run *r, const char *what))(struct run *r)
@@ -195,8 +162,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "Usage: objects fill|delete|purge STORE_URL PREFIX COUNT IN_FLIGHT\n");
         return 2;
     }
-    r.count = number(argv[4], MAX_COUNT);
-    r.in_flight = number(argv[5], MAX_IN_FLIGHT);
+    r.count = program_number("objects", argv[4], MAX_COUNT);
+    r.in_flight = program_number("objects", argv[5], MAX_IN_FLIGHT);
     void (*start)(struct run *) = starter(&r, argv[1]);
     int rc = -1;
     if (!start)
