@@ -1,5 +1,5 @@
-# One image with the three programs. The command says which: epufs-reader, epufs-writer,
-# epufs-janitor. Options come from the environment (EPUFS_*) or the command line; see
+# One image with the three programs, and storectl for whoever operates them. The command says which:
+# epufs-reader, epufs-writer, epufs-janitor. Options come from the environment (EPUFS_*) or the command line; see
 # docs/config.md.
 ARG DEBIAN=debian:12.11-slim
 
@@ -8,18 +8,18 @@ WORKDIR /src
 COPY deploy/install-deps deploy/
 RUN deploy/install-deps build && rm -rf /var/lib/apt/lists/*
 COPY . .
-RUN make -j"$(nproc)" programs && strip build/bin/epufs-*
+RUN make -j"$(nproc)" programs && strip build/bin/*
 
 FROM ${DEBIAN}
 # ca-certificates brings the openssl program, which deploy/compose/keys needs.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libcurl4 libexpat1 \
-        libhiredis0.14 libjansson4 libmicrohttpd12 librdkafka1 libssl3 \
+    && apt-get install -y --no-install-recommends ca-certificates libisal2 libcurl4 libexpat1 \
+        libhiredis0.14 libjansson4 libmicrohttpd12 librdkafka1 libssl3 libzstd1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin epufs \
     && install -d -o epufs -g epufs /keys/private /keys/public
 COPY --from=build /src/build/bin/epufs-reader /src/build/bin/epufs-writer \
-    /src/build/bin/epufs-janitor /usr/local/bin/
+    /src/build/bin/epufs-janitor /src/build/bin/storectl /usr/local/bin/
 COPY deploy/healthcheck /usr/local/bin/epufs-healthcheck
 COPY deploy/compose/keys /usr/local/bin/epufs-keys
 COPY LICENSE /usr/share/doc/epufs/
