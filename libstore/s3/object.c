@@ -53,12 +53,14 @@ void s3_describe(const struct http_head *a, struct store_info *info)
     take_meta(a, info);
 }
 
-/* Ceph refuses from the very second of the expiry on. */
+/* Ceph refuses from the very second of the expiry on, and its Date may be of the second before: it
+ * comes from a clock of the kernel's (time(2)) that stays some milliseconds behind the exact one.
+ */
 bool s3_put_expired(const struct store_op *op, const struct http_head *a)
 {
     const struct store_put_opts *p = &op->opts.put;
     return p->expires_in_s && a->status == 403 &&
-           a->date_s >= p->signed_at_s + (int64_t)p->expires_in_s;
+           a->date_s + 1 >= p->signed_at_s + (int64_t)p->expires_in_s;
 }
 
 /* ---- Requests ---- */
