@@ -548,10 +548,10 @@ void op_page(struct store_op *op, struct store_entry *entries, size_t n, const c
         return;
     }
     for (size_t i = 0; i < n; i++)
-        entries[i].key += op_cut(op);
+        entries[i].key += op->store->within_len;
     op->list_cb.page(op->user, &page);
     for (size_t i = 0; i < n; i++)
-        entries[i].key -= op_cut(op);
+        entries[i].key -= op->store->within_len;
 }
 
 /* What `done` tells of the object. When we have stopped the driver, what its head said. False: no

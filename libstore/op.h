@@ -22,12 +22,6 @@ struct store {
     size_t within_len, max_key;
 };
 
-/* How many bytes of op's keys are its store's own, not the caller's. */
-static inline size_t op_cut(const struct store_op *op)
-{
-    return op->store->within_len;
-}
-
 void store_ref(store *s);
 void store_unref(store *s); /* frees with the last */
 

@@ -1,6 +1,5 @@
 /* COPY on the store's side. First a look at the source: its ETag, which every following request is
  * tied to, and its size, for more than 5 GiB are copied part by part. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,5 @@
 /* GET and HEAD. A get that breaks off goes on where it was, tied to the ETag it began with. The
  * last piece of a whole object is held back until its sum is right. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"

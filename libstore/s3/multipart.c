@@ -7,7 +7,6 @@
  * few seconds of its own, also when the put was canceled. */
 #include "libstore/s3/upload.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +75,7 @@ static int fill_complete(struct s3_request *r, struct s3_draft *d, struct store_
     struct s3_upload *u = r->conf.user;
     (void)err;
     s3_parts_fill_complete(&u->parts, &u->o, d);
-    s3_draft_conditions(d, u->o.op, atomic_load(&u->o.s3->bare_match));
+    s3_draft_conditions(d, &u->o);
     return 0;
 }
 

@@ -95,9 +95,10 @@ static void add_meta(struct s3_draft *d, const char *name, const char *value)
     s3_draft_header(d, s3_draft_text(d, S3_META "%s", name), value);
 }
 
-void s3_draft_conditions(struct s3_draft *d, const struct store_op *op, bool bare)
+void s3_draft_conditions(struct s3_draft *d, const struct s3_op *o)
 {
-    const struct store_put_opts *p = &op->opts.put;
+    const struct store_put_opts *p = &o->op->opts.put;
+    bool bare = atomic_load(&o->s3->bare_match);
     if (p->if_absent)
         s3_draft_header(d, "If-None-Match", "*");
     if (p->if_match)

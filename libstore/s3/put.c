@@ -129,7 +129,7 @@ static int fill_put(struct s3_request *r, struct s3_draft *d, struct store_err *
     d->key = u->o.op->key;
     d->payload_hash = u->body ? u->sha256 : SIGV4_UNSIGNED_PAYLOAD; /* it cannot be read twice */
     s3_draft_object(d, u->o.op, u->sum[0] ? u->sum : NULL, u->put_id[0] ? u->put_id : NULL);
-    s3_draft_conditions(d, u->o.op, atomic_load(&u->o.s3->bare_match));
+    s3_draft_conditions(d, &u->o);
     return 0;
 }
 
@@ -170,8 +170,7 @@ static bool sum_memory(struct s3_upload *u)
 {
     size_t n = (size_t)u->size;
     unsigned char md5[EVP_MAX_MD_SIZE];
-    snprintf(u->sum, sizeof(u->sum), "crc32c:%08x",
-             (unsigned)checksum_crc32c(0, u->body, (size_t)u->size));
+    snprintf(u->sum, sizeof(u->sum), "crc32c:%08x", (unsigned)checksum_crc32c(0, u->body, n));
     if (atomic_load(&u->o.s3->etags) == S3_ETAGS_UNKNOWN) {
         if (EVP_Digest(u->body, n, md5, NULL, EVP_md5(), NULL) != 1)
             return false;

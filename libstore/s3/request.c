@@ -1,6 +1,5 @@
 #include "libstore/s3/request.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -142,11 +142,10 @@ int s3_fill_head(struct s3_request *r, struct s3_draft *d, struct store_err *err
 void s3_describe(const struct http_head *a, struct store_info *info);
 /* The value of one of our metadata; NULL: none. */
 const char *s3_own_meta(const struct http_head *a, const char *name);
-/* Type, conditions, metadata and own metadata of a put. sum and id may be NULL. */
+/* Type, metadata and own metadata of a put. sum and id may be NULL. */
 void s3_draft_object(struct s3_draft *d, const struct store_op *op, const char *sum,
                      const char *id);
-/* bare: no quotes around the ETag. */
-void s3_draft_conditions(struct s3_draft *d, const struct store_op *op, bool bare);
+void s3_draft_conditions(struct s3_draft *d, const struct s3_op *o);
 /* -1 with *err set: the kernel gives no random bytes, and a put cannot be told from others. */
 int s3_make_put_id(char id[S3_PUT_ID_SIZE], const struct store_op *op, struct store_err *err);
 /* Whether an answer of 403 to a presigned put means that it came too late: the store says only that
