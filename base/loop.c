@@ -327,13 +327,13 @@ int loop_run_once(struct loop *l, int wait_ms, struct store_err *err)
     if (n < 0 && errno != EINTR)
         return store_err_errno(err, errno, "loop: epoll_wait");
     l->n_events = n > 0 ? n : 0;
+    timers_run(l); /* they may take watches off: loop_watch_clear() drops these events then */
     for (int i = 0; i < l->n_events; i++) {
         struct loop_watch *w = l->events[i].data.ptr;
         if (w)
             w->fn(w->user, l->events[i].events);
     }
     l->n_events = 0;
-    timers_run(l);
     tasks_run(l);
     return 0;
 }

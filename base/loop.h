@@ -15,8 +15,10 @@ int loop_new(struct loop **out, struct store_err *err);
 void loop_free(struct loop *l); /* frees the attachments (latest first); NULL is fine */
 int loop_fd(const struct loop *l);
 int loop_timeout_ms(const struct loop *l); /* -1: nothing planned */
-/* One round: waits up to wait_ms (-1: for ever), then runs fds, timers, tasks. EINTR ends it early
- * with success. */
+/* One round: waits up to wait_ms (-1: for ever), then runs timers, fds, tasks. A deadline that has
+ * passed is heard of before the descriptors that it guards, also when the whole process was stopped
+ * beyond it: a call-back of a timer may take off the watch whose event is due in this round. EINTR
+ * ends the wait early with success. */
 int loop_run_once(struct loop *l, int wait_ms, struct store_err *err);
 /* CLOCK_MONOTONIC at the start of this round. */
 uint64_t loop_now_ms(const struct loop *l);

@@ -405,6 +405,43 @@ static void a_timer_may_set_itself_anew(void **state)
     loop_free(p.loop);
 }
 
+struct guard {
+    struct loop *loop;
+    struct seen watched;
+    unsigned rung, calls_before;
+    bool clears;
+};
+
+static void on_guard(void *user)
+{
+    struct guard *g = user;
+    g->rung++;
+    g->calls_before = g->watched.calls;
+    if (g->clears)
+        loop_watch_clear(g->loop, &g->watched.watch);
+}
+
+/* Both are due when the process wakes: the deadline is heard of first, and what it takes off is not
+ * served any more. */
+static void a_deadline_comes_before_what_it_guards(void **state)
+{
+    (void)state;
+    for (int clears = 0; clears < 2; clears++) {
+        struct guard g = {.loop = new_loop(), .clears = clears};
+        struct loop_timer t = {.fn = on_guard, .user = &g};
+        open_pipe(&g.watched, g.loop);
+        watch_reader(&g.watched);
+        write_byte(&g.watched);
+        assert_int_equal(loop_timer_set(g.loop, &t, 0), 0);
+        round_of(g.loop, -1);
+        assert_int_equal(g.rung, 1);
+        assert_int_equal(g.calls_before, 0);
+        assert_int_equal(g.watched.calls, !clears);
+        close_pipe(&g.watched);
+        loop_free(g.loop);
+    }
+}
+
 /* ---- Tasks ---- */
 
 struct step {
@@ -631,6 +668,7 @@ int main(void)
         cmocka_unit_test(a_wait_never_ends_before_its_time),
         cmocka_unit_test(a_timer_that_is_due_can_be_taken_back),
         cmocka_unit_test(a_timer_may_set_itself_anew),
+        cmocka_unit_test(a_deadline_comes_before_what_it_guards),
         cmocka_unit_test(tasks_run_once_in_order),
         cmocka_unit_test(a_task_can_be_cleared_by_the_one_before_it),
         cmocka_unit_test(a_task_that_queues_itself_starves_nobody),
