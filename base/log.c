@@ -1,11 +1,16 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -201,19 +206,97 @@ static void end_line(struct line *l)
         add_end(l, l->cut ? " cut=true\n" : "\n");
 }
 
-/* One write() as a rule, so that lines of several threads and processes stay whole. Whoever reads
- * our standard error may be gone or slow: a line that cannot be written is lost. */
-static void write_out(const char *p, size_t n)
+/* ---- Standard error ---- */
+
+static struct {
+    pthread_mutex_t lock; /* guards what follows; nobody waits while it is held */
+    uint64_t lost;        /* lines, not told yet */
+    bool torn;            /* the latest one ended midway */
+    int own_fd;           /* see own_description(); -1: none */
+    dev_t dev;            /* of what it leads to */
+    ino_t ino;
+} out = {.lock = PTHREAD_MUTEX_INITIALIZER, .own_fd = -1};
+
+/* Another open file description of the pipe or terminal that is standard error, so that O_NONBLOCK
+ * is ours alone: the one behind standard error may be shared with other programs. -1: none can be
+ * had (no /proc, another user's terminal). */
+static int own_description(const struct stat *st)
 {
+    if (out.own_fd >= 0 && st->st_dev == out.dev && st->st_ino == out.ino)
+        return out.own_fd;
+    if (out.own_fd >= 0)
+        close(out.own_fd);
+    out.own_fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    out.dev = st->st_dev;
+    out.ino = st->st_ino;
+    return out.own_fd;
+}
+
+/* As write() with O_NONBLOCK. */
+static ssize_t write_now(const struct stat *st, const char *p, size_t n)
+{
+    if (S_ISSOCK(st->st_mode))
+        return send(STDERR_FILENO, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (S_ISREG(st->st_mode)) /* does not block, and its offset is shared */
+        return write(STDERR_FILENO, p, n);
+    int fd = own_description(st);
+    if (fd >= 0)
+        return write(fd, p, n);
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    errno = EAGAIN;
+    return poll(&room, 1, 0) == 1 ? write(STDERR_FILENO, p, n) : -1;
+}
+
+/* One write() as a rule, so that lines of several threads and processes stay whole. Returns whether
+ * all of it was written. */
+static bool write_out(const char *p, size_t n)
+{
+    struct stat st;
+    const char *begin = p;
+    if (fstat(STDERR_FILENO, &st) != 0)
+        return false;
     while (n) {
-        ssize_t done = write(STDERR_FILENO, p, n);
+        ssize_t done = write_now(&st, p, n);
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
-            return;
+            break;
         p += done;
         n -= (size_t)done;
     }
+    if (p != begin)
+        out.torn = n > 0;
+    return n == 0;
+}
+
+/* ---- Events ---- */
+
+static void begin_line(struct line *l, enum log_level level, const char *msg)
+{
+    char ts[CLOCK_TEXT];
+    clock_rfc3339_ms(clock_real_ms(), ts);
+    if (line_format == LOG_JSON)
+        begin_json(l, level, ts, msg);
+    else
+        begin_text(l, level, ts, msg);
+}
+
+/* Returns whether there is nothing left to tell. */
+static bool tell_lost(void)
+{
+    struct line l = {.len = 0};
+    const struct log_field n = LOG_U("n", out.lost);
+    if (out.lost == 0)
+        return true;
+    if (out.torn)
+        add_str(&l, "\n");
+    begin_line(&l, LOG_WARN, "log lines were lost");
+    add_field(&l, &n);
+    end_line(&l);
+    if (!write_out(l.text, l.len))
+        return false;
+    out.lost = 0;
+    return true;
 }
 
 void log_event(enum log_level level, const char *msg, const struct log_field *fields, size_t n)
@@ -222,16 +305,14 @@ void log_event(enum log_level level, const char *msg, const struct log_field *fi
     struct line l;
     l.len = 0;
     l.cut = false;
-    char ts[CLOCK_TEXT];
-    clock_rfc3339_ms(clock_real_ms(), ts);
-    if (line_format == LOG_JSON)
-        begin_json(&l, level, ts, msg);
-    else
-        begin_text(&l, level, ts, msg);
+    begin_line(&l, level, msg);
     for (size_t i = 0; i < n && !l.cut; i++)
         if (fields[i].name && (fields[i].type != LOG_STRING || fields[i].v.s))
             add_field(&l, &fields[i]);
     end_line(&l);
-    write_out(l.text, l.len);
+    pthread_mutex_lock(&out.lock);
+    if (!tell_lost() || !write_out(l.text, l.len))
+        out.lost++;
+    pthread_mutex_unlock(&out.lock);
     errno = saved_errno;
 }

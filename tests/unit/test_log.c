@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -210,6 +212,67 @@ static void test_error_fields_and_errno(void **state)
                         "ERROR get failed code=not_found error=\"get 'a': no such object\"");
 }
 
+/* ---- A reader that stands still ---- */
+
+enum { LIMIT_S = 10 }; /* to whoever would wait for it */
+
+/* Fills what standard error is to be, but for `room` bytes of a pipe. */
+static void fill_up(int fds[2], bool is_pipe, int room)
+{
+    static char page[4096];
+    memset(page, 'x', sizeof(page));
+    assert_int_equal(is_pipe ? pipe(fds) : socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    int size = is_pipe ? fcntl(fds[1], F_GETPIPE_SZ) : 0;
+    fcntl(fds[1], F_SETFL, O_NONBLOCK);
+    for (int i = 0; is_pipe ? i < (size - room) / 4096 : true; i++)
+        if (write(fds[1], page, sizeof(page)) < 0)
+            break;
+    fcntl(fds[1], F_SETFL, 0);
+}
+
+static void redirect(int fd)
+{
+    saved_stderr = dup(STDERR_FILENO);
+    dup2(fd, STDERR_FILENO);
+    alarm(LIMIT_S);
+}
+
+static void restore(void)
+{
+    alarm(0);
+    dup2(saved_stderr, STDERR_FILENO);
+    close(saved_stderr);
+}
+
+/* Takes what there is into `captured`, without the x. */
+static void drain(int fd)
+{
+    size_t n = 0;
+    ssize_t got;
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    while ((got = read(fd, captured + n, sizeof(captured) - 1 - n)) > 0)
+        n += (size_t)got;
+    captured[n] = '\0';
+    memmove(captured, captured + strspn(captured, "x"), n + 1 - strspn(captured, "x"));
+}
+
+/* Ends with what is said of n lost lines, and the line "m". */
+static void assert_told(const char *text, unsigned n)
+{
+    char expected[64];
+    snprintf(expected, sizeof(expected), " WARN log lines were lost n=%u\n", n);
+    const char *told = strstr(text, expected);
+    if (!told) {
+        fail_msg("no '%s' in '%s'", expected, text);
+        return;
+    }
+    assert_int_equal(told - text, strlen("1994-11-06T08:49:37.123Z"));
+    text = told + strlen(expected);
+    assert_int_equal(strlen(text), strlen("1994-11-06T08:49:37.123Z INFO m\n"));
+    const char *line = strchr(text, ' ');
+    assert_string_equal(line ? line : "", " INFO m\n");
+}
+
 /* A standard error that nobody reads must not end or delay the program. */
 static void test_closed_stderr(void **state)
 {
@@ -222,9 +285,9 @@ static void test_closed_stderr(void **state)
     dup2(saved, STDERR_FILENO);
     close(saved);
     assert_int_equal(after, 0);
+    CAPTURE(log_info("m"));
+    assert_told(captured, 1);
 }
-
-/* ---- Long lines ---- */
 
 static char *repeat(const char *s, size_t times)
 {
@@ -235,6 +298,83 @@ static char *repeat(const char *s, size_t times)
     text[n * times] = '\0';
     return text;
 }
+
+static void lose_three(bool is_pipe)
+{
+    int fds[2];
+    fill_up(fds, is_pipe, 0);
+    redirect(fds[1]);
+    for (int i = 0; i < 3; i++)
+        log_info("lost");
+    drain(fds[0]);
+    int flags = fcntl(fds[1], F_GETFL);
+    log_info("m");
+    restore();
+    assert_string_equal(captured, "");
+    assert_false(flags & O_NONBLOCK); /* it is others' standard error too */
+    drain(fds[0]);
+    assert_told(captured, 3);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void test_nobody_waits_for_a_reader(void **state)
+{
+    (void)state;
+    log_setup(LOG_INFO, LOG_TEXT, NULL);
+    lose_three(true);
+    lose_three(false);
+}
+
+/* Without another file description of the pipe there is still a look before each write. */
+static void test_nobody_waits_without_descriptors(void **state)
+{
+    (void)state;
+    struct rlimit files, few;
+    log_setup(LOG_INFO, LOG_TEXT, NULL);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    few = files;
+    few.rlim_cur = STDERR_FILENO + 1; /* which are open: no further one can be */
+    int fds[2];
+    fill_up(fds, true, 0);
+    redirect(fds[1]);
+    setrlimit(RLIMIT_NOFILE, &few);
+    log_info("lost");
+    drain(fds[0]);
+    log_info("m");
+    setrlimit(RLIMIT_NOFILE, &files);
+    restore();
+    drain(fds[0]);
+    assert_told(captured, 1);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* What is left of it ends where it was cut, and counts as lost. */
+static void test_a_line_that_is_torn(void **state)
+{
+    (void)state;
+    int fds[2];
+    char *text = repeat("t", 6000);
+    log_setup(LOG_INFO, LOG_TEXT, NULL);
+    fill_up(fds, true, 4096);
+    redirect(fds[1]);
+    log_info(text);
+    log_info("lost");
+    drain(fds[0]);
+    const char *end = captured + strlen(captured);
+    assert_int_equal(end[-1], 't');
+    log_info("m");
+    restore();
+    drain(fds[0]);
+    assert_int_equal(captured[0], '\n');
+    assert_told(captured + 1, 2);
+    close(fds[0]);
+    close(fds[1]);
+    free(text);
+}
+
+/* ---- Long lines ---- */
 
 /* Whatever is cut, and wherever: the line is valid, ends with the mark, and no escape is torn. */
 static void test_cut_json(void **state)
@@ -338,6 +478,9 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_error_fields_and_errno),
         cmocka_unit_test(test_closed_stderr),
+        cmocka_unit_test(test_nobody_waits_for_a_reader),
+        cmocka_unit_test(test_nobody_waits_without_descriptors),
+        cmocka_unit_test(test_a_line_that_is_torn),
         cmocka_unit_test(test_cut_json),
         cmocka_unit_test(test_cut_between_fields),
         cmocka_unit_test(test_cut_message),
