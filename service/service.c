@@ -223,7 +223,12 @@ static int worker_init(struct worker *w, struct service *s, struct store_err *er
     if (httpd_new(w->loop, &hc, &w->httpd, err) != 0)
         return -1;
     w->tokens = token_cache_new(TOKEN_CACHE_ENTRIES);
-    return loop_timer_set(w->loop, &w->tick, TICK_MS);
+    if (!w->tokens)
+        return store_err_set(err, STORE_FAILED,
+                             "cache of tokens: OpenSSL gives no SHA-256, or no memory");
+    if (loop_timer_set(w->loop, &w->tick, TICK_MS) != 0)
+        return store_err_set(err, STORE_NO_MEMORY, "worker: out of memory for a timer");
+    return 0;
 }
 
 static int start_workers(struct service *s, struct store_err *err)
@@ -353,7 +358,7 @@ static void *watch_second_signal(void *user)
     return NULL;
 }
 
-static int block_signals(void)
+static int block_signals(struct store_err *err)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -361,8 +366,8 @@ static int block_signals(void)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-
-    return signalfd(-1, &set, SFD_CLOEXEC);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    return fd >= 0 ? fd : store_err_errno(err, errno, "signals cannot be read");
 }
 
 static int run(struct service *s, int argc, char **argv)
@@ -370,7 +375,7 @@ static int run(struct service *s, int argc, char **argv)
     struct store_err err = {0};
     static int signals;
     pthread_t second;
-    signals = block_signals();
+    signals = block_signals(&err);
     if (signals < 0 || service_start(s, &err) != 0) {
         log_error("cannot start", LOG_ERR(&err));
         return 1;
