@@ -43,7 +43,8 @@ LIBS        := $(B)/service.a $(B)/epufs.a $(B)/store.a $(B)/base.a
 ALL_LIBS    := $(SERVICE_LIBS) $(EPUFS_LIBS) $(STORE_LIBS)
 PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor $(B)/bin/storectl
 DEV_TOOLS   := $(B)/bin/devbroker $(B)/bin/store-conformance
-TEST_TOOLS  := $(B)/bin/folder-kill $(B)/bin/folder-faults $(B)/bin/s3-faults
+TEST_TOOLS  := $(B)/bin/folder-kill $(B)/bin/folder-faults $(B)/bin/s3-faults \
+               $(B)/bin/late-put
 SANITIZER   := $(firstword $(foreach s,address thread memory,$(findstring $(s),$(SANITIZE))))
 FAKESTORE_OBJ := $(call obj,bench/fakestore.c bench/fake_http.c bench/fake_keys.c)
 # A program's modules without its main.c: unit tests link them.
@@ -115,6 +116,7 @@ tool         = $(patsubst %,$(B)/obj/tests/tools/%.o,$(1) faultline torture)
 $(B)/bin/folder-kill: $(call tool,folder_kill folder_model) $(B)/store.a $(B)/base.a ; $(link)
 $(B)/bin/folder-faults: $(call tool,folder_faults folder_model) $(B)/store.a $(B)/base.a ; $(link)
 $(B)/bin/s3-faults: $(call tool,s3_faults s3_model fake_s3) $(B)/store.a $(B)/base.a ; $(link)
+$(B)/bin/late-put: $(B)/obj/tests/tools/late_put.o $(B)/store.a $(B)/base.a ; $(link)
 # With the archive that others link: it sees the public interface only.
 $(B)/bin/store-conformance: ALL_LIBS := $(STORE_LIBS)
 $(B)/bin/store-conformance: $(call obj,$(call src,tests/conformance)) $(B)/libstore.a ; $(link)

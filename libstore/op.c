@@ -494,8 +494,8 @@ ssize_t op_ask(struct store_op *op, void *buf, size_t cap)
 
 ssize_t op_read(struct store_op *op, void *buf, size_t cap)
 {
-    /* Not the timer alone: after a stop of the whole process (SIGSTOP, a frozen machine) a socket
-     * may be served before it, and a byte sent then could complete an upload long past its time. */
+    /* Not the timer alone, which only asks for a cancel: after a stop of the whole process a byte
+     * sent before that is heard could complete an upload long past its time. */
     if (op->cancel_wanted || op->stopped || clock_mono_ms() >= op->deadline_ms)
         return STORE_READ_ABORT;
     if (op->pack && !op->bytes)

@@ -77,6 +77,8 @@ static struct verdict judge_status(int status)
 
 struct verdict retry_judge(enum answer_kind kind, int status, const char *code)
 {
+    if (kind == ANSWER_LATE)
+        return (struct verdict){.code = STORE_TIMEOUT};
     if (kind == ANSWER_LOCAL)
         return (struct verdict){.code = STORE_FAILED};
     if (kind == ANSWER_UNTRUSTED) /* it will be refused again; a person must look */

@@ -14,6 +14,7 @@ enum answer_kind {
     ANSWER_NOT_SENT,  /* no connection: the server saw nothing */
     ANSWER_UNTRUSTED, /* no connection, because a certificate was refused */
     ANSWER_BROKEN,    /* lost, cut or garbled on the way: the server may have acted */
+    ANSWER_LATE,      /* our deadline has passed before there was one */
     ANSWER_LOCAL,     /* our own side gave up */
     ANSWER_NO_MEMORY, /* the same, for want of memory */
 };

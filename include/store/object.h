@@ -65,6 +65,27 @@ STORE_API store_op *store_head(store *s, store_loop *loop, const char *key, uint
 
 #define STORE_SIZE_UNKNOWN UINT64_MAX
 
+/* When a put can last take effect. After timeout_ms libstore begins no request of it and gives no
+ * byte of one to the kernel (only the removal of a large one's parts may follow), and what the
+ * kernel has not got acknowledged by then is dropped with the connection (a reset). The clock is
+ * looked at before each send, so that this also holds for a process that was stopped (SIGSTOP, a
+ * frozen cgroup) beyond the deadline and goes on. When a process dies, its kernel drops the same.
+ * Who must know that nothing comes any more adds:
+ *   - What the backend has in its sockets: its idle time-out, for which it keeps a request that is
+ *     half sent (S3 servers: 20 to 65 s), and the time in which it stores a whole one.
+ *   - The network: what is on its way, and proxies, which have buffers and time-outs of their own.
+ *   - While the process is stopped, the kernel goes on with what it has: 64 KiB that are not sent,
+ *     up to 64 KiB of one write beyond, and what is on its way. A smaller body, or the end of a
+ *     larger one, may become whole so: within a moment at a store that is prompt; the kernel gives
+ *     up after 20 s in which nothing is taken, and a store that takes a little now and then is
+ *     bounded by its own patience only.
+ *   - A process that is stopped just between the look at the clock and the send sends that one
+ *     piece, up to 64 KiB, when it goes on. Where the rest of the body fits into it, the object
+ *     may be stored that late; no program can exclude this, and expires_in_s does not either once
+ *     the request's head has arrived.
+ *   - A machine that is suspended, or a virtual one that is paused: CLOCK_MONOTONIC, by which all
+ *     this goes, may stand still meanwhile. */
+
 struct store_put_opts {       /* all zero is a valid default */
     const char *content_type; /* NULL: application/octet-stream */
     const struct store_meta *meta;
@@ -77,8 +98,7 @@ struct store_put_opts {       /* all zero is a valid default */
     /* An upload that expires: with expires_in_s set, the backend itself refuses the put
      * (STORE_EXPIRED) when it arrives later than signed_at_s + expires_in_s by the BACKEND's
      * clock, however long it was under way (S3: a presigned request). signed_at_s is a
-     * server_time_s that this backend told. A body that began in time may end later, by at most
-     * timeout_ms: libstore sends no byte of it after that. */
+     * server_time_s that this backend told. A body that began in time may end later, see above. */
     int64_t signed_at_s;
     uint32_t expires_in_s;
 };

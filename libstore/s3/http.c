@@ -2,8 +2,6 @@
 
 #include <assert.h>
 #include <curl/curl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,22 +11,16 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "libstore/s3/http_head.h"
+#include "libstore/s3/sockets.h"
 
 enum {
     DEFAULT_CONNECT_TIMEOUT_MS = 3000,
-    UNACKED_TIMEOUT_MS = 20000, /* bytes that the peer does not acknowledge: the path is dead */
-    MAX_FIELDS = 64,            /* of a request's head, and their bytes */
+    MAX_FIELDS = 64, /* of a request's head, and their bytes */
     FIELDS_MAX_BYTES = 65536,
     MAX_IDLE_HANDLES = 256,
 };
 
-/* A socket of curl's in our epoll. It stays there between requests: adding and removing it for
- * each costs more than an event that nobody wants now and then. */
-struct sock {
-    struct http_client *client;
-    struct loop_watch watch;
-    uint32_t wanted; /* EPOLLIN, EPOLLOUT: what curl asked for last */
-};
+static const char LATE[] = "the deadline passed before the answer came";
 
 /* A curl handle, kept for the next request. */
 struct http_transfer {
@@ -40,7 +32,7 @@ struct http_transfer {
     CURLU *url;           /* taken apart once, not for each request */
     const char *base_url; /* what url is */
     char error_text[CURL_ERROR_SIZE];
-    bool no_memory;                    /* what ended it, or is to end it */
+    bool no_memory, late;              /* what ended it, or is to end it */
     struct http_transfer *next, *prev; /* active, or idle (next only) */
 };
 
@@ -49,8 +41,7 @@ struct http_client {
     CURLM *multi;
     struct loop_timer timer;
     struct loop_task kick; /* curl wants to run at once */
-    struct sock **socks;   /* by file descriptor */
-    size_t n_socks;
+    struct sockets sockets;
     struct http_transfer *idle;
     unsigned n_idle;
     struct http_transfer *active; /* those that curl has */
@@ -63,6 +54,7 @@ struct http_client {
     struct http_call waiting; /* head of the ring of those that wait for a connection */
     struct loop_task admit;   /* lets them in */
     uint32_t n_active, max_active;
+    uint64_t earliest_ms; /* no active call has an earlier deadline */
     uint32_t connect_timeout_ms;
     char *base_url, *ca_file, *client_cert_file, *client_key_file;
 };
@@ -104,6 +96,11 @@ static size_t on_data(char *bytes, size_t size, size_t n, void *user)
     return size * n;
 }
 
+static bool is_late(const struct http_call *c)
+{
+    return c->deadline_ms && clock_mono_ms() >= c->deadline_ms;
+}
+
 static size_t on_read(char *buf, size_t size, size_t n, void *user)
 {
     struct http_transfer *t = user;
@@ -111,6 +108,10 @@ static size_t on_read(char *buf, size_t size, size_t n, void *user)
     if (!c)
         return CURL_READFUNC_ABORT;
     ssize_t got = c->read ? c->read(c, buf, size * n) : 0;
+    if (is_late(c)) { /* now: the caller may have taken its time */
+        t->late = true;
+        return CURL_READFUNC_ABORT;
+    }
     if (got == STORE_READ_PAUSE) {
         c->paused = true;
         return CURL_READFUNC_PAUSE;
@@ -130,6 +131,7 @@ static int on_seek(void *user, curl_off_t offset, int origin)
 /* ---- Sockets and timer ---- */
 
 static void reap(struct http_client *h);
+static void end_late(struct http_client *h);
 static void end_starved(struct http_client *h);
 
 /* The call ends when curl has returned. */
@@ -140,10 +142,12 @@ static void starve(struct http_transfer *t)
     loop_defer(t->client->loop, &t->client->kick);
 }
 
-/* Lets curl work, and ends the calls that are over then. */
+/* Lets curl work, and ends the calls that are over then. Those whose deadline has passed are ended
+ * before: curl holds up to a buffer of a body that it sends without asking for it. */
 static void act(struct http_client *h, curl_socket_t fd, int mask)
 {
     int running;
+    end_late(h);
     h->in_curl = true;
     CURLMcode rc = curl_multi_socket_action(h->multi, fd, mask, &running);
     h->in_curl = false;
@@ -154,59 +158,12 @@ static void act(struct http_client *h, curl_socket_t fd, int mask)
     reap(h);
 }
 
-static void sock_clear(struct http_client *h, curl_socket_t fd)
+static void on_ready(void *user, int fd, uint32_t events)
 {
-    if ((size_t)fd >= h->n_socks || !h->socks[fd])
-        return;
-    loop_watch_clear(h->loop, &h->socks[fd]->watch);
-    free(h->socks[fd]);
-    h->socks[fd] = NULL;
-}
-
-static void on_event(void *user, uint32_t events)
-{
-    struct sock *s = user;
-    struct http_client *h = s->client;
-    int fd = s->watch.fd;
     int mask = ((events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
                ((events & EPOLLOUT) ? CURL_CSELECT_OUT : 0) |
                ((events & (EPOLLERR | EPOLLHUP)) ? CURL_CSELECT_ERR : 0);
-    if (!(events & (s->wanted | EPOLLERR | EPOLLHUP))) {
-        /* Nobody waits for this: watch for what is wanted, if anything. */
-        if (s->wanted)
-            loop_watch_set(h->loop, &s->watch, fd, s->wanted, NULL);
-        else
-            sock_clear(h, fd);
-        return;
-    }
-    if (!s->wanted) {
-        /* The server closed an idle connection: curl looks before it uses one again. */
-        sock_clear(h, fd);
-        return;
-    }
-    act(h, fd, mask);
-}
-
-static struct sock *sock_make(struct http_client *h, curl_socket_t fd)
-{
-    if ((size_t)fd >= h->n_socks) {
-        size_t n = (size_t)fd + 64;
-        struct sock **socks = realloc(h->socks, n * sizeof(struct sock *));
-        if (!socks)
-            return NULL;
-        memset(socks + h->n_socks, 0, (n - h->n_socks) * sizeof(struct sock *));
-        h->socks = socks;
-        h->n_socks = n;
-    }
-    if (!h->socks[fd]) {
-        struct sock *s = calloc(1, sizeof(*s));
-        if (!s)
-            return NULL;
-        s->client = h;
-        s->watch = (struct loop_watch){.fn = on_event, .user = s, .fd = -1};
-        h->socks[fd] = s;
-    }
-    return h->socks[fd];
+    act(user, fd, mask);
 }
 
 static struct http_transfer *transfer_of(CURL *easy)
@@ -216,24 +173,13 @@ static struct http_transfer *transfer_of(CURL *easy)
     return t;
 }
 
-/* Whether the transfer's connection is up: only then does curl tell on_close() when it closes the
- * socket. It closes those of its resolver, and of connections that never came to be, unseen, and
- * the next file may have their number. */
+/* Whether the last word on the request has come: then its connection, which is up, may rest. curl
+ * tells on_close() of those only. It closes the sockets of its resolver, and of connections that
+ * never came to be, unseen, and the next file may have their number. */
 static bool answered(CURL *easy)
 {
     const struct http_transfer *t = transfer_of(easy);
-    return t && t->call && t->call->answer.status != 0;
-}
-
-static bool sock_watch(struct http_client *h, curl_socket_t fd, int what)
-{
-    struct sock *s = sock_make(h, fd);
-    if (!s)
-        return false;
-    s->wanted = ((what & CURL_POLL_IN) ? EPOLLIN : 0) | ((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
-    if (s->watch.fd >= 0 && (s->watch.events & s->wanted) == s->wanted)
-        return true;
-    return loop_watch_set(h->loop, &s->watch, fd, s->wanted, NULL) == 0;
+    return t && t->call && t->call->answer.status >= 200;
 }
 
 /* Never tells curl of a failure: it would give up every call of the client. */
@@ -243,38 +189,30 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
     struct http_transfer *t;
     (void)unused;
     if (what == CURL_POLL_REMOVE) {
-        if ((size_t)fd < h->n_socks && h->socks[fd] && answered(easy))
-            h->socks[fd]->wanted = 0;
+        if (answered(easy))
+            sockets_rest(&h->sockets, fd);
         else
-            sock_clear(h, fd);
+            sockets_forget(&h->sockets, fd);
         return 0;
     }
-    if (!sock_watch(h, fd, what) && (t = transfer_of(easy)))
+    uint32_t wanted =
+        ((what & CURL_POLL_IN) ? EPOLLIN : 0) | ((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
+    if (!sockets_watch(&h->sockets, fd, wanted) && (t = transfer_of(easy)))
         starve(t);
     return 0;
 }
 
 static int on_close(void *user, curl_socket_t fd)
 {
-    sock_clear(user, fd);
-    return close(fd);
+    struct http_client *h = user;
+    return sockets_close(&h->sockets, fd);
 }
 
-/* A new socket. A watch of this number is a leftover of one that was closed unseen a moment ago,
- * when an address did not answer; curl takes the new one for the same and need not ask again. */
 static int on_sockopt(void *user, curl_socket_t fd, curlsocktype purpose)
 {
     struct http_client *h = user;
     (void)purpose;
-    if ((size_t)fd < h->n_socks && h->socks[fd]) {
-        struct sock *s = h->socks[fd];
-        loop_watch_clear(h->loop, &s->watch);
-        if (loop_watch_set(h->loop, &s->watch, fd, s->wanted | EPOLLOUT, NULL) != 0)
-            return CURL_SOCKOPT_ERROR;
-    }
-    unsigned ms = UNACKED_TIMEOUT_MS;
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
-    return CURL_SOCKOPT_OK;
+    return sockets_open(&h->sockets, fd) ? CURL_SOCKOPT_OK : CURL_SOCKOPT_ERROR;
 }
 
 /* As on_socket(). Without memory for the timer curl runs in each round, until there is some. */
@@ -447,9 +385,7 @@ static void client_free(void *value)
     loop_defer_clear(h->loop, &h->kick);
     loop_defer_clear(h->loop, &h->admit);
     loop_defer_clear(h->loop, &h->bury);
-    for (size_t fd = 0; fd < h->n_socks; fd++)
-        sock_clear(h, (curl_socket_t)fd);
-    free(h->socks);
+    sockets_cleanup(&h->sockets);
     free(h->base_url);
     free(h->ca_file);
     free(h->client_cert_file);
@@ -479,6 +415,8 @@ static struct http_client *client_new(struct loop *l, const struct http_client_c
         return NULL;
     const char *ca = conf->ca_file ? conf->ca_file : system_ca_file();
     h->loop = l;
+    h->sockets = (struct sockets){.loop = l, .ready = on_ready, .user = h};
+    h->earliest_ms = UINT64_MAX;
     h->timer = (struct loop_timer){.fn = run_curl, .user = h};
     h->kick = (struct loop_task){.fn = run_curl, .user = h};
     h->admit = (struct loop_task){.fn = admit, .user = h};
@@ -599,12 +537,14 @@ static void active_remove(struct http_transfer *t)
 /* Gives the call a handle and hands it to curl. */
 static int begin(struct http_client *h, struct http_call *c, struct store_err *err)
 {
+    if (is_late(c))
+        return store_err_set(err, STORE_TIMEOUT, LATE);
     struct http_transfer *t = transfer_take(h);
     if (!t)
         return no_memory(err);
     t->call = c;
     t->error_text[0] = '\0';
-    t->no_memory = false;
+    t->no_memory = t->late = false;
     if (set_base_url(t, c->base_url ? c->base_url : h->base_url, err) != 0) {
         transfer_give_back(t);
         return -1;
@@ -617,6 +557,8 @@ static int begin(struct http_client *h, struct http_call *c, struct store_err *e
     }
     c->transfer = t;
     active_add(t);
+    if (c->deadline_ms && c->deadline_ms < h->earliest_ms)
+        h->earliest_ms = c->deadline_ms;
     return 0;
 }
 
@@ -656,7 +598,7 @@ static void admit(void *user)
         wait_end(c);
         if (begin(h, c, &err) != 0) {
             c->client = NULL;
-            c->done(c, HTTP_NO_MEMORY, err.msg);
+            c->done(c, err.code == STORE_TIMEOUT ? HTTP_LATE : HTTP_NO_MEMORY, err.msg);
         }
     }
 }
@@ -754,12 +696,32 @@ static void end_call(struct http_transfer *t, enum http_failure failure, const c
     struct http_call *c = t->call;
     if (t->no_memory)
         failure = HTTP_NO_MEMORY;
+    else if (t->late)
+        failure = HTTP_LATE;
     c->transfer = NULL;
     c->client = NULL;
     release(t);
     if (failure == HTTP_ANSWERED)
         tell_head(c);
-    c->done(c, failure, detail);
+    c->done(c, failure, failure == HTTP_LATE ? LATE : detail);
+}
+
+/* By the clock as it is, not as it was when the round began. */
+static void end_late(struct http_client *h)
+{
+    if (clock_mono_ms() < h->earliest_ms)
+        return;
+    for (struct http_transfer *t = h->active, *next; t; t = next) {
+        next = t->next;
+        if (t->call && is_late(t->call)) {
+            end_call(t, HTTP_LATE, LATE);
+            next = h->active; /* `done` may end others and begin new ones */
+        }
+    }
+    h->earliest_ms = UINT64_MAX;
+    for (const struct http_transfer *t = h->active; t; t = t->next)
+        if (t->call && t->call->deadline_ms && t->call->deadline_ms < h->earliest_ms)
+            h->earliest_ms = t->call->deadline_ms;
 }
 
 /* `done` may end others and begin new ones. */

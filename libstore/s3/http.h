@@ -51,6 +51,7 @@ enum http_failure {
     HTTP_NOT_SENT,  /* no connection, name or TLS: the server saw nothing */
     HTTP_UNTRUSTED, /* a certificate was refused, the server's or ours: it saw nothing */
     HTTP_BROKEN,    /* connection lost, short body, stalled: the server may have acted */
+    HTTP_LATE,      /* its deadline has passed: the server may have acted on what it has */
     HTTP_BAD_LOCAL, /* our own side gave up: read call-back, a bad URL or certificate */
     HTTP_NO_MEMORY, /* our own side lacks memory, for the answer's head too */
 };
@@ -64,6 +65,11 @@ struct http_call {
     uint64_t body_size;   /* PUT, POST */
     bool expect_continue; /* ask before the body goes: RFC 9110 section 10.1.1 */
     uint32_t stall_timeout_ms;
+    /* CLOCK_MONOTONIC; 0: none. After it nothing more of the request is given to the kernel, and
+     * what waits there unacknowledged is dropped with the connection. Looked at, by the clock
+     * itself, before the call begins, before each piece of its body and whenever curl may send;
+     * nothing wakes up for it: whoever starts the call has a timer. */
+    uint64_t deadline_ms;
     /* Gives up to cap bytes of the body: >0, STORE_READ_PAUSE, STORE_READ_ABORT. NULL: no body. */
     ssize_t (*read)(struct http_call *c, void *buf, size_t cap);
     /* Starts the body anew; NULL: that cannot be done. */
@@ -87,10 +93,13 @@ struct http_call {
  * with *err set: no memory. */
 struct http_client *http_client_get(struct loop *l, const void *owner,
                                     const struct http_client_conf *conf, struct store_err *err);
-/* Returns -1 with *err set: then no call-back comes. The call's strings are borrowed until done. */
+/* Returns -1 with *err set: then no call-back comes (STORE_TIMEOUT: its deadline has passed). The
+ * call's strings are borrowed until done. */
 int http_call_start(struct http_client *h, struct http_call *c, struct store_err *err);
 void http_call_resume(struct http_call *c);
-/* No call-back any more. Harmless when not under way. Not from a call-back of the same call. */
+/* No call-back any more. Harmless when not under way. Not from a call-back of the same call.
+ * Without a whole answer the connection is closed, and what waits to be sent is dropped: at once,
+ * or from one of curl's call-backs as soon as the loop goes on. */
 void http_call_cancel(struct http_call *c);
 /* Frees what the answer holds; call when done with it. */
 void http_call_cleanup(struct http_call *c);

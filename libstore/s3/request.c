@@ -361,6 +361,7 @@ static enum answer_kind kind_of(enum http_failure failure)
     case HTTP_ANSWERED: return ANSWER_WHOLE;
     case HTTP_NOT_SENT: return ANSWER_NOT_SENT;
     case HTTP_UNTRUSTED: return ANSWER_UNTRUSTED;
+    case HTTP_LATE: return ANSWER_LATE;
     case HTTP_BAD_LOCAL: return ANSWER_LOCAL;
     case HTTP_NO_MEMORY: return ANSWER_NO_MEMORY;
     case HTTP_BROKEN: break;
@@ -400,7 +401,7 @@ static void count(struct s3_request *r, const struct verdict *v, enum answer_kin
                   const struct xml_doc *doc)
 {
     bool throttled = v->throttled || key_throttled(doc);
-    if (kind != ANSWER_LOCAL && kind != ANSWER_NO_MEMORY)
+    if (kind != ANSWER_LATE && kind != ANSWER_LOCAL && kind != ANSWER_NO_MEMORY)
         health_tried(r->s3->health, loop_now_ms(r->here->loop), v->failure);
     if (throttled)
         health_count(r->s3->health, HEALTH_THROTTLED);
@@ -456,6 +457,7 @@ static void set_call(struct s3_request *r, struct http_call *c, const struct s3_
      * stores answer late, or not at all, to the question. */
     c->expect_continue = r->s3->amazon && !r->conf.body && r->conf.body_size >= EXPECT_BYTES;
     c->stall_timeout_ms = r->conf.stall_timeout_ms;
+    c->deadline_ms = r->conf.deadline_ms;
 }
 
 /* The first answer is late: asks once more. */
@@ -472,6 +474,7 @@ static void hedge_now(void *user)
     c->headers = first->headers;
     c->body_size = 0;
     c->stall_timeout_ms = first->stall_timeout_ms;
+    c->deadline_ms = first->deadline_ms;
     http_call_start(pool(r), c, NULL); /* or not: the first one goes on */
 }
 

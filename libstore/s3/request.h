@@ -62,7 +62,7 @@ struct s3_request_conf {
     enum xml_kind expects;
     uint32_t gate_keys; /* keys that it touches; 0: not through the gate */
     uint32_t stall_timeout_ms;
-    uint64_t deadline_ms; /* CLOCK_MONOTONIC: no further try after it */
+    uint64_t deadline_ms; /* CLOCK_MONOTONIC: no further try after it, nor a byte of one */
     /* The body: from memory, or NULL with `read`, which has to give body_size bytes. */
     const char *body;
     uint64_t body_size;

@@ -6,7 +6,7 @@
  *     get.c put.c multipart.c copy.c list.c remove.c    the operations, made of requests
  *     parts.c    what uploads in parts have in common
  *     object.c   what the head of an answer tells of an object
- *     http.c     HTTP over libcurl; http_head.c, sigv4.c, xml.c: pure
+ *     http.c     HTTP over libcurl; sockets.c: its sockets; http_head.c, sigv4.c, xml.c: pure
  *     credentials.c and what belongs to it: who signs
  *
  * Metadata of libstore's own (op.c hides names that begin with "store-"):

@@ -8,9 +8,11 @@
 #define TESTS_UNIT_S3_PEER_H
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,8 @@ enum peer_trouble {
     STALLS,             /* like CUTS_BODY, but stays and says nothing more */
     ANSWERS_LATE,       /* a tenth of a second after the request */
     STAYS_SILENT,       /* takes the request and never answers */
+    READS_LATE,         /* takes `length` bytes of the body, leaves the rest in a small socket for
+                         * `sent` milliseconds, then takes that too */
 };
 
 struct step {
@@ -40,14 +44,14 @@ struct step {
     const char *body;
     enum peer_trouble trouble;
     size_t sent;
-    long length; /* > 0: the Content-Length that is told instead (HEAD) */
+    long length; /* > 0: the Content-Length that is told instead (HEAD); see READS_LATE */
 };
 
 enum { PEER_MAX_REQUESTS = 64, PEER_MAX_CONNECTIONS = 32 };
 
 struct request {
     char head[8192];
-    struct buf body;
+    struct buf body;     /* what came of it */
     unsigned connection; /* counted from 1 */
 };
 
@@ -61,6 +65,8 @@ struct peer {
     size_t n_requests;
     int fds[PEER_MAX_CONNECTIONS];
     unsigned numbers[PEER_MAX_CONNECTIONS], n_fds, accepted;
+    atomic_size_t taken;        /* bytes of the latest body, to be read at any time */
+    atomic_uint closed, resets; /* connections that the other side has ended, in peace or not */
 };
 
 static inline void peer_send(int fd, const char *bytes, size_t n)
@@ -98,7 +104,7 @@ static inline void peer_answer(const struct peer *p, int fd, const struct step *
     struct buf b = BUF_INIT(1 << 20);
     const char *body = s->body ? s->body : "";
     size_t n = strlen(body);
-    bool whole = s->trouble == PLAYS_FAIR || s->trouble == ANSWERS_LATE;
+    bool whole = s->trouble == PLAYS_FAIR || s->trouble == ANSWERS_LATE || s->trouble == READS_LATE;
     if (s->status) {
         buf_addf(&b, "HTTP/1.1 %d %s\r\n", s->status, status_text(s->status));
         if (!s->headers || !strcasestr(s->headers, "date: ")) {
@@ -112,7 +118,8 @@ static inline void peer_answer(const struct peer *p, int fd, const struct step *
         if (s->trouble == TELLS_NO_LENGTH)
             buf_adds(&b, "Connection: close\r\n");
         else if (s->status != 204 && s->status != 304)
-            buf_addf(&b, "Content-Length: %ld\r\n", s->length > 0 ? s->length : (long)n);
+            buf_addf(&b, "Content-Length: %ld\r\n",
+                     s->length > 0 && s->trouble != READS_LATE ? s->length : (long)n);
         buf_adds(&b, "\r\n");
     }
     if (!is_head)
@@ -121,12 +128,22 @@ static inline void peer_answer(const struct peer *p, int fd, const struct step *
     buf_cleanup(&b);
 }
 
+static inline ssize_t peer_receive(struct peer *p, int fd, char *bytes, size_t cap)
+{
+    ssize_t got = recv(fd, bytes, cap, 0);
+    if (got == 0)
+        atomic_fetch_add(&p->closed, 1);
+    if (got < 0 && errno == ECONNRESET)
+        atomic_fetch_add(&p->resets, 1);
+    return got;
+}
+
 /* Reads up to the empty line; bytes behind it go into the body. */
-static inline bool peer_read_head(int fd, struct request *r)
+static inline bool peer_read_head(struct peer *p, int fd, struct request *r)
 {
     size_t n = 0;
     for (;;) {
-        ssize_t got = recv(fd, r->head + n, sizeof(r->head) - 1 - n, 0);
+        ssize_t got = peer_receive(p, fd, r->head + n, sizeof(r->head) - 1 - n);
         if (got <= 0)
             return false;
         n += (size_t)got;
@@ -142,18 +159,21 @@ static inline bool peer_read_head(int fd, struct request *r)
     }
 }
 
-static inline bool peer_read_body(int fd, struct request *r)
+/* As much of it as the head tells, or up to max bytes. */
+static inline bool peer_read_body(struct peer *p, int fd, struct request *r, size_t max)
 {
     const char *length = strcasestr(r->head, "\r\ncontent-length: ");
     size_t want = length ? strtoul(length + 18, NULL, 10) : 0;
     char bytes[65536];
-    while (r->body.len < want) {
-        ssize_t got = recv(fd, bytes, sizeof(bytes), 0);
+    for (;;) {
+        atomic_store(&p->taken, r->body.len);
+        if (r->body.len >= want || r->body.len >= max)
+            return true;
+        ssize_t got = peer_receive(p, fd, bytes, sizeof(bytes));
         if (got <= 0)
             return false;
         buf_add(&r->body, bytes, (size_t)got);
     }
-    return true;
 }
 
 /* Returns whether the connection stays. */
@@ -165,19 +185,25 @@ static inline bool peer_serve(struct peer *p, int fd, unsigned number)
     struct request *r = &p->requests[p->n_requests];
     buf_init(&r->body, 64 << 20);
     r->connection = number;
-    if (!peer_read_head(fd, r))
+    if (!peer_read_head(p, fd, r))
         return false;
     const struct step *s = p->n_requests < p->n_steps ? &p->script[p->n_requests] : &over;
     p->n_requests++;
-    if (s->trouble == CLOSES_ON_HEAD || !peer_read_body(fd, r) || s->trouble == CLOSES_BEFORE_HEAD)
+    if (s->trouble == READS_LATE) {
+        if (!peer_read_body(p, fd, r, (size_t)s->length))
+            return false;
+        usleep((useconds_t)s->sent * 1000);
+    }
+    if (s->trouble == CLOSES_ON_HEAD || !peer_read_body(p, fd, r, SIZE_MAX) ||
+        s->trouble == CLOSES_BEFORE_HEAD)
         return false;
     if (s->trouble == STAYS_SILENT)
         return true;
     if (s->trouble == ANSWERS_LATE)
         usleep(100000);
     peer_answer(p, fd, s, strncmp(r->head, "HEAD ", 5) == 0);
-    return s->status &&
-           (s->trouble == PLAYS_FAIR || s->trouble == STALLS || s->trouble == ANSWERS_LATE);
+    return s->status && (s->trouble == PLAYS_FAIR || s->trouble == STALLS ||
+                         s->trouble == ANSWERS_LATE || s->trouble == READS_LATE);
 }
 
 static inline void *peer_run(void *user)
@@ -213,6 +239,9 @@ static inline void peer_start(struct peer *p, const struct step *script, size_t 
     p->script = script;
     p->n_steps = n_steps;
     p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    for (size_t i = 0; i < n_steps; i++)
+        if (script[i].trouble == READS_LATE)
+            setsockopt(p->listener, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int));
     if (pipe(p->stop) != 0 || bind(p->listener, (struct sockaddr *)&at, sizeof(at)) != 0 ||
         listen(p->listener, 16) != 0 || getsockname(p->listener, (struct sockaddr *)&at, &n) != 0 ||
         pthread_create(&p->thread, NULL, peer_run, p) != 0)

@@ -166,6 +166,8 @@ static void a_broken_answer_is_never_a_success(void **state)
         struct verdict local = retry_judge(ANSWER_LOCAL, statuses[i], "");
         assert_true(broken.code == STORE_BUSY && broken.retry);
         assert_true(unsent.code == STORE_BUSY && unsent.retry);
+        struct verdict late = retry_judge(ANSWER_LATE, statuses[i], "");
+        assert_true(late.code == STORE_TIMEOUT && !late.retry && !late.failure);
         struct verdict starved = retry_judge(ANSWER_NO_MEMORY, statuses[i], "");
         assert_true(local.code == STORE_FAILED && !local.retry);
         assert_true(starved.code == STORE_NO_MEMORY && !starved.retry);

@@ -79,9 +79,10 @@ static void serve(int listener, int fds[], size_t *n_fds)
         fds[(*n_fds)++] = fd;
     for (size_t i = 0; i < *n_fds; i++) {
         char request[4096];
-        if (recv(fds[i], request, sizeof(request), 0) > 0)
-            assert_int_equal(send(fds[i], answer, sizeof(answer) - 1, MSG_NOSIGNAL),
-                             sizeof(answer) - 1);
+        if (recv(fds[i], request, sizeof(request), 0) <= 0)
+            continue;
+        ssize_t n = send(fds[i], answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+        assert_true(n == sizeof(answer) - 1 || n < 0); /* what was given up has been reset */
     }
 }
 
