@@ -1,20 +1,15 @@
 /* draft.c - a new object on its way, of a PUT or a COPY: the body goes into a temporary file, which
  * is described, synced, and then renamed into place.
  *
- * Uploads that expire are the folder's answer to presigned requests, and deletions rely on them:
- * after a moment that can be told from signed_at_s alone, no such put may appear any more. A put
- * that looked at the clock and was then stopped (by the scheduler, by a slow disk) before its
- * rename would break that. So the look and the rename happen under the commit lock, shared; and
- * each listing takes that lock exclusively once, before it begins. When it has got it, every put
- * that had passed its look has also renamed, and the listing sees the result; every later put
- * looks at a clock that is not earlier than the listing's server_time_s. */
+ * Of the steps that give the object its name two must not be torn apart: of an upload that expires,
+ * the look at the clock and the rename (tmp.c says how that goes without a lock); of a put with
+ * if_match, the comparison and the rename (for which there are the keys' locks). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,7 +19,6 @@
 
 enum {
     PLACE_TRIES = 100, /* each needs a delete that removes our folder in between; half a second */
-    NAME_TRIES = 10,
 };
 
 /* For messages. */
@@ -35,32 +29,11 @@ static const char *verb(const struct file_job *j)
 
 /* ---- The temporary file ---- */
 
-static int make_tmp(struct file_job *j)
-{
-    struct file_draft *d = &j->draft;
-    for (int i = 0; i < NAME_TRIES; i++) {
-        char name[sizeof(d->tmp)];
-        snprintf(name, sizeof(name), "%ld-%" PRIx64 "-%" PRIx64, (long)getpid(), clock_real_ms(),
-                 (uint64_t)atomic_fetch_add(&j->fs->tmp_serial, 1));
-        j->fd = openat(j->fs->tmp_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                       FILE_OBJECT_MODE);
-        if (j->fd >= 0) {
-            memcpy(d->tmp, name, sizeof(name));
-            return 0;
-        }
-        if (errno != EEXIST && errno != EINTR)
-            break;
-    }
-    return store_err_errno(&j->err, errno, "%s '%.150s': cannot create a temporary file", verb(j),
-                           j->op->key);
-}
-
 int file_draft_begin(struct file_job *j)
 {
-    if (j->fs->tmp_fd < 0)
-        return store_err_set(&j->err, STORE_DENIED, "%s '%.100s': %.100s is read-only", verb(j),
-                             j->op->key, j->fs->root);
-    return make_tmp(j);
+    if (file_key_hash(j->op->key, &j->draft.key_hash, &j->err) < 0)
+        return -1;
+    return file_tmp_create(j);
 }
 
 static int write_all(struct file_job *j, const char *bytes, size_t n)
@@ -102,10 +75,14 @@ static int describe(struct file_job *j, struct file_record *r)
         return store_err_set(&j->err, STORE_CORRUPT,
                              "%s '%.150s': %jd bytes in the file, expected %" PRIu64, verb(j),
                              j->op->key, (intmax_t)st.st_size, r->size);
-    if (!j->fs->has_xattrs || !r->stored)
+    if (r->stored && file_record_write(j->fd, r, &j->err) < 0) {
+        if (j->err.sys_errno != ENOTSUP || r->n_meta)
+            return -1;
+        j->err = (struct store_err){.code = STORE_OK};
+        r->stored = false;
+    }
+    if (!r->stored)
         file_record_derive(r, &st);
-    else if (file_record_write(j->fd, r, &j->err) < 0)
-        return -1;
     file_record_tell(r, &st, &j->info);
     return 0;
 }
@@ -145,25 +122,46 @@ static int check_etag(struct file_job *j)
                          j->op->key);
 }
 
-/* With the lock held: the last moment to say no. */
+static int fail_expired(struct file_job *j)
+{
+    return store_err_set(&j->err, STORE_EXPIRED, "put '%.150s': came after its expiry", j->op->key);
+}
+
+static bool is_late(const struct file_draft *d)
+{
+    return d->latest_ms && (int64_t)clock_real_ms() > d->latest_ms;
+}
+
+/* With the key's lock held: the last moment to say no. */
 static int check_all(struct file_job *j)
 {
     const struct file_draft *d = &j->draft;
     if (file_canceled(j) || (d->if_match && check_etag(j) < 0))
         return -1;
-    if (d->latest_ms && (int64_t)clock_real_ms() > d->latest_ms)
-        return store_err_set(&j->err, STORE_EXPIRED, "put '%.150s': came after its expiry",
-                             j->op->key);
-    return 0;
+    return is_late(d) ? fail_expired(j) : 0;
+}
+
+/* Somebody removed the temporary file. */
+static int fail_gone(struct file_job *j)
+{
+    struct file_draft *d = &j->draft;
+    d->tmp[0] = '\0';
+    if (is_late(d) || (d->latest_ms && !d->if_match)) /* the latter when the clock was set back */
+        return fail_expired(j);
+    if (d->if_match)
+        return store_err_set(&j->err, STORE_BUSY, "put '%.150s': a delete ended it", j->op->key);
+    return store_err_set(&j->err, STORE_BUSY, "%s '%.150s': its temporary file was removed from %s",
+                         verb(j), j->op->key, FILE_TMP_NAME);
 }
 
 /* Returns 0, or -1 with errno set. */
 static int give_name(struct file_job *j, int dir, const char *name)
 {
     struct file_draft *d = &j->draft;
+    int tmp = atomic_load(&j->fs->tmp_fd);
     if (d->if_absent) /* the temporary name goes with file_release() */
-        return linkat(j->fs->tmp_fd, d->tmp, dir, name, 0);
-    if (renameat(j->fs->tmp_fd, d->tmp, dir, name) < 0)
+        return linkat(tmp, d->tmp, dir, name, 0);
+    if (renameat(tmp, d->tmp, dir, name) < 0)
         return -1;
     d->tmp[0] = '\0';
     return 0;
@@ -171,28 +169,33 @@ static int give_name(struct file_job *j, int dir, const char *name)
 
 enum placed { PLACED, NOT_PLACED, PLACE_AGAIN };
 
-static enum placed place_in(struct file_job *j, int dir, const char *name)
+static enum placed tell_placed(struct file_job *j, int e)
 {
-    const struct file_draft *d = &j->draft;
-    int lock = file_lock(j, d->if_match ? LOCK_EX : LOCK_SH);
-    if (lock < 0)
-        return NOT_PLACED;
-    int rc = check_all(j);
-    int e = 0;
-    if (rc == 0 && give_name(j, dir, name) < 0)
-        e = errno;
-    file_unlock(lock);
-    if (rc < 0)
-        return NOT_PLACED;
     if (e == 0)
         return PLACED;
-    if (e == ENOENT) /* a delete took the empty folder away */
+    if (e == ENOENT && !file_tmp_is_gone(j)) /* a delete took the empty folder away */
         return PLACE_AGAIN;
-    if (e == EEXIST && d->if_absent)
+    if (e == ENOENT)
+        fail_gone(j);
+    else if (e == EEXIST && j->draft.if_absent)
         store_err_set(&j->err, STORE_PRECONDITION, "put '%.150s': the object exists", j->op->key);
     else
         store_err_errno(&j->err, e, "%s '%.150s': cannot rename", verb(j), j->op->key);
     return NOT_PLACED;
+}
+
+static enum placed place_in(struct file_job *j, int dir, const char *name)
+{
+    const struct file_draft *d = &j->draft;
+    const short how = d->if_match ? F_WRLCK : F_RDLCK;
+    enum placed placed = NOT_PLACED;
+    int lock = file_lock_open(j, how);
+    if (lock < 0)
+        return NOT_PLACED;
+    if (file_lock(j, lock, d->key_hash, how, UINT64_MAX) > 0 && check_all(j) == 0)
+        placed = tell_placed(j, give_name(j, dir, name) < 0 ? errno : 0);
+    close(lock);
+    return placed;
 }
 
 /* One try: the folder is opened or made, and the object named in it. */

@@ -1,20 +1,17 @@
 /* driver.c - opening and closing of a folder, its I/O threads, and the way of a job between them
  * and the loop. */
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/xattr.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "libstore/file/file.h"
-
-enum { LEFTOVER_AGE_S = 24 * 60 * 60 };
 
 /* ---- Jobs ---- */
 
@@ -71,7 +68,8 @@ void file_release(struct file_job *j)
     if (j->kind == OP_COPY)
         close_fd(&j->u.copy.from);
     if (j->draft.tmp[0])
-        unlinkat(j->fs->tmp_fd, j->draft.tmp, 0); /* what stays is swept when it is a day old */
+        /* What stays is swept when it is a day old. */
+        unlinkat(atomic_load(&j->fs->tmp_fd), j->draft.tmp, 0);
     j->draft.tmp[0] = '\0';
 }
 
@@ -287,76 +285,47 @@ static int open_root(struct file_store *fs, struct store_err *err)
         return store_err_set(err, STORE_INVALID, "%.200s: not a folder", fs->root);
     if (fs->root_fd < 0)
         return store_err_errno(err, errno, "cannot open %.200s", fs->root);
-    fs->has_openat2 = true;
-    int fd = file_open(fs, "", O_RDONLY | O_DIRECTORY);
-    fs->has_openat2 = fd >= 0; /* an old kernel, or a sandbox that forbids it */
+    return 0;
+}
+
+/* The store's own file and folder. Who may not make them may read all the same, and puts and
+ * deletes try again. */
+static int open_own(struct file_store *fs, struct store_err *err)
+{
+    int fd =
+        openat(fs->root_fd, FILE_LOCK_NAME,
+               O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, FILE_OBJECT_MODE);
+    if (fd < 0 && !file_is_read_only(errno))
+        return store_err_errno(err, errno, "%.200s: cannot open %s", fs->root, FILE_LOCK_NAME);
     if (fd >= 0)
         close(fd);
-    return 0;
+    struct store_err why = {.code = STORE_OK};
+    if (file_tmp_open(fs, &why) == 0 || why.code == STORE_DENIED)
+        return 0;
+    *err = why;
+    return -1;
 }
 
-static bool is_read_only(int e)
+/* No two stores that are open have the same, on whichever machine. */
+static uint64_t make_tag(void)
 {
-    return e == EACCES || e == EPERM || e == EROFS;
-}
-
-/* The lock file also tells whether there are extended attributes. A reader without the right to
- * write takes the one that a writer made. */
-static int open_lock(struct file_store *fs, struct store_err *err)
-{
-    const int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    int fd = openat(fs->root_fd, FILE_LOCK_NAME, O_RDWR | O_CREAT | flags, FILE_OBJECT_MODE);
-    if (fd < 0 && is_read_only(errno))
-        fd = openat(fs->root_fd, FILE_LOCK_NAME, O_RDONLY | flags);
-    if (fd < 0)
-        return store_err_errno(err, errno, "%.200s: cannot open %s", fs->root, FILE_LOCK_NAME);
-    fs->has_xattrs = fsetxattr(fd, FILE_XATTR_NAME, "", 0, 0) == 0 || errno != ENOTSUP;
-    close(fd);
-    return 0;
-}
-
-static int open_tmp(struct file_store *fs, struct store_err *err)
-{
-    if (mkdirat(fs->root_fd, FILE_TMP_NAME, FILE_DIR_MODE) < 0 && errno != EEXIST) {
-        if (is_read_only(errno))
-            return 0; /* puts will say so */
-        return store_err_errno(err, errno, "%.200s: cannot create %s", fs->root, FILE_TMP_NAME);
-    }
-    fs->tmp_fd =
-        openat(fs->root_fd, FILE_TMP_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fs->tmp_fd < 0 && !is_read_only(errno))
-        return store_err_errno(err, errno, "%.200s: cannot open %s", fs->root, FILE_TMP_NAME);
-    return 0;
-}
-
-/* Best effort: what stays costs space only, and the next open tries again. */
-static void sweep_leftovers(const struct file_store *fs)
-{
-    int fd = fs->tmp_fd < 0 ? -1 : openat(fs->tmp_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (!d) {
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    struct stat st;
-    for (struct dirent *e; (e = readdir(d));)
-        if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode) &&
-            st.st_mtim.tv_sec < clock_real_s() - LEFTOVER_AGE_S)
-            unlinkat(fd, e->d_name, 0);
-    closedir(d);
+    uint64_t tag;
+    if (getrandom(&tag, sizeof(tag), GRND_NONBLOCK) != (ssize_t)sizeof(tag))
+        tag = clock_real_ms() << 24 ^ clock_mono_ms() << 48 ^ (uint64_t)getpid();
+    return tag;
 }
 
 static void driver_close(void *state)
 {
     struct file_store *fs = state;
     stop_threads(fs);
-    if (fs->tmp_fd >= 0)
-        close(fs->tmp_fd);
+    if (atomic_load(&fs->tmp_fd) >= 0)
+        close(atomic_load(&fs->tmp_fd));
     if (fs->root_fd >= 0)
         close(fs->root_fd);
     pthread_cond_destroy(&fs->wake);
     pthread_mutex_destroy(&fs->lock);
+    pthread_mutex_destroy(&fs->tmp_lock);
     free(fs->root);
     free(fs);
 }
@@ -378,14 +347,15 @@ static int driver_open(const char *rest, const struct store_conf *conf, struct h
     if (!fs)
         return store_err_set(err, STORE_NO_MEMORY, "out of memory");
     fs->health = health;
-    fs->root_fd = fs->tmp_fd = -1;
+    fs->root_fd = -1;
+    atomic_init(&fs->tmp_fd, -1);
+    fs->tmp_tag = make_tag();
     fs->tail = &fs->head;
     pthread_mutex_init(&fs->lock, NULL);
+    pthread_mutex_init(&fs->tmp_lock, NULL);
     pthread_cond_init(&fs->wake, NULL);
     if (parse_root(rest, &fs->root, err) == 0 && open_root(fs, err) == 0 &&
-        open_lock(fs, err) == 0 && open_tmp(fs, err) == 0 &&
-        start_threads(fs, n_threads, err) == 0) {
-        sweep_leftovers(fs);
+        open_own(fs, err) == 0 && start_threads(fs, n_threads, err) == 0) {
         *out = fs;
         return 0;
     }

@@ -1,8 +1,8 @@
 /* file.h - the folder driver from inside.
  *
  * What is on disk, below the root:
- *     lock%s           taken with flock(): see file_lock() below
- *     tmp%s/           bodies under way; leftovers older than a day go when a store is opened
+ *     lock%s           its byte ranges are the keys' locks: see file_lock() below
+ *     tmp%s/           bodies under way; leftovers older than a day go when a store opens it
  *     a/b/c%o          the object "a/b/c"; path.c has the rules of the names
  * An object's description (ETag, checksum, type, metadata) is in an extended attribute of its
  * file; see record.c.
@@ -11,8 +11,19 @@
  * whose it is: the I/O threads' between file_submit() and the call of `then`, otherwise the
  * loop's. Only `canceled` is shared.
  *
- * Limits worth knowing: processes that share a folder must share a clock and a kernel (or a
- * network file system with working flock()), since an upload's expiry rests on both. */
+ * No process waits for another one that was stopped (SIGSTOP, a debugger, a frozen container, a
+ * paging storm), but for puts of the very key that the other was about to replace under if_match.
+ * Three things see to that:
+ *   - an upload that expires is ended from outside, by removing its temporary file: see tmp.c;
+ *   - locks are those of single keys, and only puts wait for them: see file_lock();
+ *   - a delete that finds its key locked for long ends the puts that it waits for: see remove.c.
+ *
+ * Limits worth knowing: processes that share a folder must share a kernel and so a clock, since an
+ * upload's expiry rests on both. On a network file system it holds as far as each machine sees at
+ * once what the others made and removed (NFS: "noac,lookupcache=none"), record locks work, and the
+ * clocks agree. That clock (CLOCK_REALTIME) may jump forward as it likes: uploads end early then.
+ * Set back by N seconds, it lets an upload end up to N seconds after a listing that ruled it out.
+ */
 #ifndef LIBSTORE_FILE_FILE_H
 #define LIBSTORE_FILE_FILE_H
 
@@ -37,6 +48,7 @@ enum {
     FILE_MAX_TYPE = 255,     /* bytes of a content type */
     FILE_RECORD_MAX = 3072,  /* the attribute's bytes; ext4 has room for one block less a little */
     FILE_CHECKSUM_SIZE = 16, /* "crc32c:" and 8 digits, with the NUL */
+    FILE_TMP_NAME_SIZE = 4 * 17, /* four numbers of 16 digits; see tmp.c */
     FILE_DEFAULT_THREADS = 4,
     FILE_MAX_THREADS = 256,
     FILE_DIR_MODE = 0750,
@@ -89,7 +101,8 @@ struct file_record {
 int file_record_read(int fd, const struct stat *st, struct file_record *r, struct store_err *err);
 /* Takes apart the attribute's bytes, which are in r->text. False: not ours, or damaged. */
 bool file_record_parse(struct file_record *r, size_t len);
-/* Writes all but derived_etag and stored as the attribute. */
+/* Writes all but derived_etag and stored as the attribute. ENOTSUP in err->sys_errno: the file
+ * system has none. */
 int file_record_write(int fd, const struct file_record *r, struct store_err *err);
 /* Makes r that of a file without an attribute. */
 void file_record_derive(struct file_record *r, const struct stat *st);
@@ -100,6 +113,10 @@ void file_checksum_text(uint32_t crc, char out[FILE_CHECKSUM_SIZE]);
 
 /* ---- The store and its jobs ---- */
 
+/* What can change while a store is open is not remembered from its opening, but found out by use:
+ * whether the folder may be written, whether it has its own files, whether the file system has
+ * extended attributes, and whether the kernel lets us call openat2(). */
+
 struct file_job;
 
 struct file_store {
@@ -107,13 +124,16 @@ struct file_store {
     struct health *health;
     char *root;
     int root_fd;
-    int tmp_fd;       /* -1: the folder is read-only for us */
-    bool has_openat2; /* false: components are opened one by one */
-    bool has_xattrs;  /* false: puts with metadata are refused */
+    uint64_t tmp_tag; /* random: in the names of our temporary files */
     pthread_t *threads;
     size_t n_threads;
 
     atomic_uint_fast64_t tmp_serial;
+
+    /* tmp%s. Set under tmp_lock, read without: once there is one, its number stays the same, and
+     * what is behind it is exchanged when somebody took the folder away. */
+    pthread_mutex_t tmp_lock;
+    atomic_int tmp_fd; /* -1: it could not be opened yet */
 
     /* Under lock. */
     pthread_mutex_t lock;
@@ -156,10 +176,11 @@ struct file_copy {
 
 /* An object on its way, of a PUT or a COPY; see draft.c. */
 struct file_draft {
-    char tmp[48];     /* name of the temporary file; "": none */
-    uint64_t size;    /* bytes written */
-    uint32_t crc;     /* of these, but for those that the kernel copied */
-    EVP_MD_CTX *hash; /* the same; NULL: not wanted */
+    char tmp[FILE_TMP_NAME_SIZE]; /* name of the temporary file; "": none */
+    uint64_t key_hash;            /* see file_key_hash() */
+    uint64_t size;                /* bytes written */
+    uint32_t crc;                 /* of these, but for those that the kernel copied */
+    EVP_MD_CTX *hash;             /* the same; NULL: not wanted */
     char etag[STORE_ETAG_SIZE];
     char checksum[FILE_CHECKSUM_SIZE];
     /* Conditions of the name. */
@@ -225,14 +246,53 @@ int file_sync_dir(int fd);
  * Returns -1 with j->err set when the operation was canceled or its deadline passed. */
 int file_wait(struct file_job *j, long *wait_us);
 
-/* The commit lock, across threads and processes. Whoever changes what an object's name stands for
- * holds it LOCK_SH over that one system call. LOCK_EX is for who needs those changes to stand
- * still: a put with if_match, between comparing and renaming, and each listing, for an instant.
- * Each taker has an open file of its own, since flock() belongs to open files and not to threads.
- * Waits until the operation's deadline or its cancel. Returns an fd to be closed with
- * file_unlock(), or -1 with j->err set. */
-int file_lock(struct file_job *j, int how);
-void file_unlock(int lock_fd);
+/* True for the errors of a folder that may not be written: EACCES, EPERM, EROFS. */
+bool file_is_read_only(int e);
+
+/* The keys' locks, across threads and processes: ranges of the lock file (fcntl() locks of open
+ * files, F_OFD_SETLK), one byte at the hash of a key, so that practically each key has its own.
+ *
+ * A put with if_match holds its key's lock alone (F_WRLCK) between comparing and renaming, all
+ * other puts and copies share it (F_RDLCK) over their rename() or link(): so nothing is put between
+ * the two steps of the former. Deletes share it too, but go on without it after a while; remove.c
+ * says how, and what that costs. Listings, gets and heads take no lock.
+ *
+ * A process that was stopped with a lock in its hand blocks puts of that key, which end with
+ * STORE_BUSY at their deadlines: all of them if it replaces under if_match, else only those with
+ * if_match. Nobody else waits; and a lock goes with its process when that is killed. */
+
+/* Opens the lock file, which is made when missing, to take locks of the kind `how` with. Each taker
+ * has an open file of its own, since that is what these locks belong to. Returns an fd to be
+ * closed, which gives back the lock too, or -1 with j->err set. */
+int file_lock_open(struct file_job *j, short how);
+/* Takes the lock of one key; a file holds one at a time. Waits until until_ms of the monotonic
+ * clock at most, and no longer than the operation's deadline or its cancel. Returns 1; 0: somebody
+ * else has it until until_ms; or -1 with j->err set. */
+int file_lock(struct file_job *j, int lock_fd, uint64_t key_hash, short how, uint64_t until_ms);
+void file_unlock(int lock_fd, uint64_t key_hash);
+/* Which lock is the key's, and which temporary files. Nobody can make up keys with the same one: it
+ * is taken from a SHA-256. Never 0. Returns -1 with *err set. */
+int file_key_hash(const char *key, uint64_t *hash, struct store_err *err);
+
+/* ---- tmp.c: the folder of temporary files ---- */
+
+/* Opens the folder if that was not done yet, and makes it when missing. Returns -1 with *err set:
+ * STORE_DENIED when it may not be written or read, … Later calls try again. */
+int file_tmp_open(struct file_store *fs, struct store_err *err);
+/* Creates the draft's temporary file as j->fd and sets draft.tmp, the name, in which there is
+ * when the draft expires, and of which key when it has if_match. Returns -1 with j->err set. */
+int file_tmp_create(struct file_job *j);
+/* Whether somebody removed it: file_tmp_expire(), file_tmp_revoke(), or a hand. */
+bool file_tmp_is_gone(const struct file_job *j);
+/* For listings: removes the temporary files of all puts that have expired by now, whichever process
+ * they are of, so that nothing can come of them any more. Returns a time in CLOCK_REALTIME's
+ * milliseconds: no put whose latest_ms is before it will appear. That is the clock as it was before
+ * the folder was read, but earlier where we have not the right to remove what expired, and 1 where
+ * we may not read the folder. Returns -1 with j->err set. */
+int64_t file_tmp_expire(struct file_job *j);
+/* For deletes: removes the temporary files of all puts of this key that have if_match; they end
+ * with STORE_PRECONDITION or STORE_BUSY. Returns -1 with j->err set. */
+int file_tmp_revoke(struct file_job *j, uint64_t key_hash);
 
 /* ---- Objects ---- */
 

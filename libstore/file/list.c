@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -397,16 +396,15 @@ static void run_list(struct file_job *j)
     struct walk w = {.j = j};
     if (walk_begin(&w) < 0)
         return;
-    /* Waits for the puts that have looked at the clock already: see put.c. */
-    int lock = file_lock(j, LOCK_EX);
-    if (lock >= 0) {
-        j->info.server_time_s = clock_real_s();
-        file_unlock(lock);
-        if (j->op->opts.list.kind != STORE_LIST_UPLOADS) /* of which there are none */
-            walk_pages(&w);
-    } else {
-        j->info.server_time_s = clock_real_s();
-    }
+    j->info.server_time_s = clock_real_s();
+    /* Ends the puts that have expired, before anything is read: see tmp.c. */
+    int64_t settled_ms = file_tmp_expire(j);
+    if (settled_ms < 0)
+        return;
+    /* Never 0, which says "unknown": a deletion would take the time of its next listing instead. */
+    j->info.server_time_s = settled_ms < 1000 ? 1 : settled_ms / 1000;
+    if (j->op->opts.list.kind != STORE_LIST_UPLOADS) /* of which there are none */
+        walk_pages(&w);
 }
 
 static void tell(struct file_job *j)

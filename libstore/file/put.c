@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -80,10 +81,6 @@ static int check_early(struct file_job *j)
     char path[FILE_PATH_MAX];
     size_t dir_len;
     const struct store_put_opts *o = &j->op->opts.put;
-    if (o->n_meta && !j->fs->has_xattrs)
-        return store_err_set(&j->err, STORE_INVALID,
-                             "put '%.100s': metadata needs a file system with extended attributes",
-                             j->op->key);
     if (!o->if_absent || file_path_of_key(j->op->key, path, &dir_len) < 0)
         return 0;
     int fd = file_open(j->fs, path, O_PATH);
@@ -91,6 +88,17 @@ static int check_early(struct file_job *j)
         return 0;
     close(fd);
     return store_err_set(&j->err, STORE_PRECONDITION, "put '%.150s': the object exists",
+                         j->op->key);
+}
+
+/* The same for metadata that could not be kept. */
+static int check_meta(struct file_job *j)
+{
+    if (!j->op->opts.put.n_meta || fsetxattr(j->fd, FILE_XATTR_NAME, "", 0, 0) == 0 ||
+        errno != ENOTSUP)
+        return 0;
+    return store_err_set(&j->err, STORE_INVALID,
+                         "put '%.100s': metadata needs a file system with extended attributes",
                          j->op->key);
 }
 
@@ -113,6 +121,8 @@ static void run_begin(struct file_job *j)
         rc = start_hash(j);
     if (rc == 0)
         rc = file_draft_begin(j);
+    if (rc == 0)
+        rc = check_meta(j);
     if (rc == 0 && j->op->bytes) {
         rc = take_memory(j);
     } else if (rc == 0 && p->left > 0) {

@@ -1,17 +1,33 @@
 /* remove.c - DELETE and DELETE_MANY. The keys are taken folder by folder, so that each folder is
- * opened and synced once. */
+ * opened and synced once.
+ *
+ * A key is removed under its lock, shared, so that it never goes between the comparison and the
+ * rename of a put with if_match: else that would bring back what is gone. But no delete waits long
+ * for that put, which may be one of a process that was stopped. Then it does without the lock:
+ *
+ *     unlink the object; remove the temporary files of that key's puts with if_match; unlink again;
+ *     and so on until there was nothing to unlink.
+ *
+ * Any such put that compared before the last unlink has lost its file, and fails, or had renamed,
+ * and its object was unlinked. So when a delete has ended nothing that was compared before comes
+ * back, lock or no lock. What is weaker without is for readers, and only while the delete is under
+ * way: they may see nothing, then that put's object, and then nothing again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "libstore/file/file.h"
 
+/* For locked keys, of a whole batch: who compares and renames needs them for less than that. */
+enum { PATIENCE_MS = 500 };
+
 struct batch {
     struct file_job *j;
+    int lock_fd;               /* -1: not opened yet */
+    uint64_t patient_until_ms; /* on the monotonic clock; 0: no key was locked yet */
     size_t n_failed;
     struct store_err first; /* the first failure */
 
@@ -55,21 +71,56 @@ static int enter_folder(struct batch *b, const char *path, size_t dir_len)
     return b->dir_fd >= 0 || errno == ENOENT ? 0 : -1;
 }
 
-static int remove_name(struct batch *b, const char *key, const char *name)
+/* 1, 0 when it does without, or -1. */
+static int lock_key(struct batch *b, uint64_t key_hash)
 {
-    int lock = file_lock(b->j, LOCK_SH);
-    if (lock < 0)
+    struct file_job *j = b->j;
+    if (b->lock_fd < 0)
+        b->lock_fd = file_lock_open(j, F_RDLCK);
+    if (b->lock_fd < 0)
         return -1;
-    int rc = unlinkat(b->dir_fd, name, 0);
-    int e = errno;
-    file_unlock(lock);
-    if (rc < 0 && e == ENOENT)
-        return 0;
-    if (rc < 0)
-        return store_err_errno(&b->j->err, e, "delete '%.150s'", key);
+    int locked = file_lock(j, b->lock_fd, key_hash, F_RDLCK, b->patient_until_ms);
+    if (locked != 0 || b->patient_until_ms)
+        return locked;
+    b->patient_until_ms = clock_mono_ms() + PATIENCE_MS;
+    return file_lock(j, b->lock_fd, key_hash, F_RDLCK, b->patient_until_ms);
+}
+
+/* Returns 1, 0 when there is none, or -1. */
+static int unlink_object(struct batch *b, const char *key, const char *name)
+{
+    if (unlinkat(b->dir_fd, name, 0) < 0)
+        return errno == ENOENT ? 0 : store_err_errno(&b->j->err, errno, "delete '%.150s'", key);
     if (b->n_gone++ == 0)
         b->first_key = key;
+    return 1;
+}
+
+/* See above. */
+static int remove_unlocked(struct batch *b, const char *key, const char *name, uint64_t key_hash)
+{
+    int gone = unlink_object(b, key, name);
+    do {
+        if (gone < 0 || file_canceled(b->j) || file_tmp_revoke(b->j, key_hash) < 0)
+            return -1;
+        gone = unlink_object(b, key, name);
+    } while (gone != 0);
     return 0;
+}
+
+static int remove_name(struct batch *b, const char *key, const char *name)
+{
+    uint64_t key_hash;
+    if (file_key_hash(key, &key_hash, &b->j->err) < 0)
+        return -1;
+    int locked = lock_key(b, key_hash);
+    if (locked < 0)
+        return -1;
+    if (!locked)
+        return remove_unlocked(b, key, name, key_hash);
+    int gone = unlink_object(b, key, name);
+    file_unlock(b->lock_fd, key_hash);
+    return gone < 0 ? -1 : 0;
 }
 
 static int remove_key(struct batch *b, const char *key, bool *entered)
@@ -92,7 +143,7 @@ static int remove_key(struct batch *b, const char *key, bool *entered)
 
 static void remove_all(struct file_job *j, char **keys, size_t n)
 {
-    struct batch b = {.j = j, .dir_fd = -1};
+    struct batch b = {.j = j, .lock_fd = -1, .dir_fd = -1};
     bool entered = false;
     for (size_t i = 0; i < n && !file_canceled(j); i++)
         if (remove_key(&b, keys[i], &entered) < 0)
@@ -100,6 +151,8 @@ static void remove_all(struct file_job *j, char **keys, size_t n)
     struct store_err stopped = j->err;
     if (entered)
         leave_folder(&b);
+    if (b.lock_fd >= 0)
+        close(b.lock_fd);
     if (stopped.code != STORE_OK)
         j->err = stopped;
     else if (b.n_failed > 0 && n == 1)

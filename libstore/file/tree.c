@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <openssl/evp.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,7 +36,7 @@ static void close_keeping_errno(int fd)
     errno = e;
 }
 
-/* The same for kernels without openat2(): one component after the other. */
+/* The same without openat2(): one component after the other. */
 static int open_stepwise(int root_fd, const char *path, int flags)
 {
     char name[NAME_MAX + 1];
@@ -66,8 +66,15 @@ int file_open(const struct file_store *fs, const char *path, int flags)
     flags |= O_CLOEXEC | O_NOFOLLOW;
     if (*path == '\0')
         path = ".";
-    return fs->has_openat2 ? open_directly(fs->root_fd, path, flags)
-                           : open_stepwise(fs->root_fd, path, flags);
+    int fd = open_directly(fs->root_fd, path, flags);
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) /* an old kernel; a sandbox forbids it */
+        return fd;
+    return open_stepwise(fs->root_fd, path, flags);
+}
+
+bool file_is_read_only(int e)
+{
+    return e == EACCES || e == EPERM || e == EROFS;
 }
 
 int file_sync_dir(int fd)
@@ -155,28 +162,62 @@ int file_wait(struct file_job *j, long *wait_us)
     return 0;
 }
 
-int file_lock(struct file_job *j, int how)
+/* ---- The keys' locks ---- */
+
+int file_key_hash(const char *key, uint64_t *hash, struct store_err *err)
 {
-    /* O_NONBLOCK: a FIFO that was planted there must not hold the thread. */
-    int fd = openat(j->fs->root_fd, FILE_LOCK_NAME,
-                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0)
-        return store_err_errno(&j->err, errno, "%.150s: cannot open %s", j->fs->root,
-                               FILE_LOCK_NAME);
-    /* Tries instead of a blocking flock(), which only a signal could end. */
-    for (long wait_us = 0; flock(fd, how | LOCK_NB) < 0;) {
-        int rc = errno == EWOULDBLOCK || errno == EINTR
-                     ? file_wait(j, &wait_us)
-                     : store_err_errno(&j->err, errno, "%.150s: cannot lock", j->fs->root);
-        if (rc < 0) {
-            close(fd);
-            return -1;
-        }
-    }
-    return fd;
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    if (!EVP_Digest(key, strlen(key), sum, NULL, EVP_sha256(), NULL))
+        return store_err_set(err, STORE_NO_MEMORY, "'%.150s': the hash failed", key);
+    uint64_t h = 0;
+    for (size_t i = 0; i < sizeof(h); i++)
+        h = h << 8 | sum[i];
+    *hash = h | 1;
+    return 0;
 }
 
-void file_unlock(int lock_fd)
+int file_lock_open(struct file_job *j, short how)
 {
-    close(lock_fd); /* the only descriptor of this open file, so the lock goes with it */
+    /* O_NONBLOCK: a FIFO that was planted there must not hold the thread. */
+    const int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    int root = j->fs->root_fd;
+    int fd = openat(root, FILE_LOCK_NAME, O_RDWR | O_CREAT | flags, FILE_OBJECT_MODE);
+    int e = errno;
+    if (fd < 0 && file_is_read_only(e) && how == F_RDLCK) /* for a share that is enough */
+        fd = openat(root, FILE_LOCK_NAME, O_RDONLY | flags);
+    if (fd >= 0)
+        return fd;
+    return store_err_errno(&j->err, e, "%.150s: cannot open %s to lock a key", j->fs->root,
+                           FILE_LOCK_NAME);
+}
+
+static int set_lock(int fd, uint64_t key_hash, short how)
+{
+    struct flock range = {
+        .l_type = how,
+        .l_whence = SEEK_SET,
+        .l_start = (off_t)(key_hash >> 2), /* the end of the range has to fit as well */
+        .l_len = 1,
+    };
+    return fcntl(fd, F_OFD_SETLK, &range);
+}
+
+int file_lock(struct file_job *j, int lock_fd, uint64_t key_hash, short how, uint64_t until_ms)
+{
+    /* Tries instead of a lock that waits, which only a signal could end. */
+    for (long wait_us = 0; set_lock(lock_fd, key_hash, how) < 0;) {
+        if (errno != EAGAIN && errno != EACCES && errno != EINTR)
+            return store_err_errno(&j->err, errno, "%.150s: cannot lock in %s", j->fs->root,
+                                   FILE_LOCK_NAME);
+        if (errno != EINTR && clock_mono_ms() >= until_ms)
+            return 0;
+        if (file_wait(j, &wait_us) < 0)
+            return -1;
+    }
+    return 1;
+}
+
+void file_unlock(int lock_fd, uint64_t key_hash)
+{
+    set_lock(lock_fd, key_hash, F_UNLCK);
 }

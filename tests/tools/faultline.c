@@ -23,7 +23,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -363,7 +362,24 @@ CALL(int, fsetxattr, (int fd, const char *name, const void *value, size_t n, int
      (fd, name, value, n, flags), FILES, -1, ENOSPC, EDQUOT, EIO)
 CALL(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t n), (fd, name, value, n),
      FILES, -1, EIO, ENOMEM)
-CALL(int, flock, (int fd, int how), (fd, how), FILES, -1, EINTR, EWOULDBLOCK, ENOLCK)
+/* Only locks of open files. */
+EXPORT int fcntl(int fd, int command, ...)
+{
+    REAL(fcntl)
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    struct fate f = {0};
+    if (command == F_OFD_SETLK)
+        f = meet("fcntl", FILES, LIST(EINTR, EAGAIN, ENOLCK), CALLER);
+    if (is_refused(&f))
+        return -1;
+    int result = real(fd, command, argument);
+    leave(&f);
+    return result;
+}
+
 CALL(DIR *, fdopendir, (int fd), (fd), FILES, NULL, ENOMEM)
 CALL(struct dirent *, readdir, (DIR * d), (d), FILES, NULL, EIO)
 

@@ -1,7 +1,6 @@
 /* The folder driver over time: streams, pauses, cancels, uploads that expire, short memory. */
 #include "tests/unit/file_fixture.h"
 
-#include <sys/file.h>
 #include <time.h>
 
 #include "base/xalloc.h"
@@ -378,61 +377,6 @@ static void late_commits_are_refused(void **state)
     outcome_cleanup(&u.o);
 }
 
-/* Holds the commit lock as another process would. */
-static int hold_lock(struct fixture *f, int how)
-{
-    int fd = open(disk_path(f, FILE_LOCK_NAME), O_RDONLY);
-    assert_true(fd >= 0);
-    assert_int_equal(flock(fd, how | LOCK_NB), 0);
-    return fd;
-}
-
-static void listings_wait_for_commits(void **state)
-{
-    struct fixture *f = *state;
-    struct listing l = {0};
-    outcome_init(&l.o);
-    assert_int_equal(put_text(f, "k", "x"), STORE_OK);
-    int fd = hold_lock(f, LOCK_SH); /* a put between its look at the clock and its rename */
-    const struct store_list_opts opts = {.timeout_ms = 60};
-    enum store_code code = list_page(f, "", &opts, &l);
-    assert_true(code == STORE_BUSY || code == STORE_TIMEOUT);
-    assert_int_equal(put_text(f, "k2", "x"), STORE_OK); /* puts do not wait for each other */
-
-    /* The listing goes on once the put has renamed, and tells a time from then. */
-    outcome_cleanup(&l.o);
-    outcome_init(&l.o);
-    store_op *op = store_list(f->s, f->loop, "", NULL, &listing_cb, &l, NULL);
-    for (int i = 0; i < 5; i++)
-        store_loop_run(f->loop, 2, NULL);
-    assert_false(l.o.done);
-    make_file(disk_path(f, "k3%o"), "x");
-    close(fd);
-    assert_int_equal(finish(f, op, &l.o), STORE_OK);
-    assert_int_equal(l.n, 3);
-    listing_cleanup(&l);
-}
-
-static void commits_wait_for_the_lock(void **state)
-{
-    struct fixture *f = *state;
-    struct outcome o;
-    int fd = hold_lock(f, LOCK_EX);
-    enum store_code code = put(f, "d/k", "x", 1, &(struct store_put_opts){.timeout_ms = 40}, &o);
-    assert_true(code == STORE_BUSY || code == STORE_TIMEOUT);
-    outcome_cleanup(&o);
-    assert_no_temporary_files(f);
-    outcome_init(&o);
-    store_op *op = store_put_bytes(f->s, f->loop, "d/k", "x", 1, NULL, outcome_done, &o, NULL);
-    store_loop_run(f->loop, 5, NULL);
-    store_op_cancel(op); /* the waiting thread sees it */
-    assert_int_equal(finish(f, op, &o), STORE_CANCELED);
-    outcome_cleanup(&o);
-    close(fd);
-    assert_int_equal(count_keys(f, ""), 0);
-    assert_int_equal(count_on_disk(f, ""), 2); /* nor the folder that was made for it */
-}
-
 /* ---- Memory ---- */
 
 /* Allocates nothing, unlike the fixture's. */
@@ -499,8 +443,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(loops_end_in_mid_operation, setup, teardown),
         cmocka_unit_test_setup_teardown(expired_puts_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(late_commits_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(listings_wait_for_commits, setup, teardown),
-        cmocka_unit_test_setup_teardown(commits_wait_for_the_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(short_memory_is_survived, setup, teardown),
     };
     return cmocka_run_group_tests_name("file_stream", tests, NULL, NULL);
