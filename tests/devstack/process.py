@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 LOG_TAIL_LINES = 25
+PAUSE_TIMEOUT_S = 10.0
 RECORD_SUFFIX = ".running"
 
 
@@ -84,13 +85,26 @@ def wait_for(
         pause_s = min(pause_s * 1.5, 0.2)
 
 
-def _stat_fields(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the command name; empty when there is no such process."""
+def _stat_fields(task: int | str) -> list[str]:
+    """The fields of /proc/TASK/stat after the command name; empty when there is no such process.
+
+    TASK is a pid, or PID/task/TID for one thread.
+    """
     try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = pathlib.Path(f"/proc/{task}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     return text.rpartition(")")[2].split()
+
+
+def stands_still(pid: int) -> bool:
+    """Whether SIGSTOP has reached every thread. One that ended does nothing either."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return False
+    states = [_stat_fields(f"{pid}/task/{thread}")[:1] for thread in threads]
+    return ["T"] in states and all(state in ([], ["T"], ["Z"], ["X"]) for state in states)
 
 
 def start_ticks(pid: int) -> int:
@@ -124,6 +138,17 @@ class Running:
         if self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+    def pause(self) -> None:
+        """SIGSTOP, and a bounded wait until it holds: on a busy machine a thread runs on for a
+        while after kill() has returned."""
+        self.signal(signal.SIGSTOP)
+        wait_for(
+            lambda: stands_still(self.pid),
+            PAUSE_TIMEOUT_S,
+            f"{self.name} (pid {self.pid}) does not stand still",
+            failed=lambda: None if self.alive() else "it is not running",
+        )
 
     def stop(self, grace_s: float = 10.0) -> None:
         """SIGTERM, a bounded wait, then SIGKILL to the whole group. A paused process is woken."""
@@ -231,8 +256,8 @@ class Process:
         self.running().signal(number)
 
     def pause(self) -> None:
-        """Stops it in its tracks: connections stay open and nothing answers."""
-        self.signal(signal.SIGSTOP)
+        """Stops it in its tracks, every thread: connections stay open and nothing answers."""
+        self.running().pause()
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)

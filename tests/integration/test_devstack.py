@@ -68,6 +68,41 @@ def _ticks(pid: int) -> int:
         return 0
 
 
+def test_pause_returns_when_every_thread_stands_still(tmp_path):
+    threads = 16
+    script = (
+        "import threading\n"
+        "def spin():\n    while True: pass\n"
+        f"for _ in range({threads - 1}): threading.Thread(target=spin).start()\n"
+        "print('all', flush=True)\n"
+        "spin()"
+    )
+    process = Process("busy", [sys.executable, "-c", script], tmp_path / "busy.log")
+    process.start()
+    process.wait_ready(lambda: "all" in process.log.read_text(), 20)
+    folder = pathlib.Path(f"/proc/{process.pid}")
+    try:
+        for _ in range(5):
+            process.pause()
+            assert [state_of(task) for task in (folder / "task").iterdir()] == ["T"] * threads
+            process.resume()
+            wait_for(lambda: state_of(folder) != "T", 5, "its waking")
+    finally:
+        process.kill()
+
+
+def state_of(task: pathlib.Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_pause_tells_of_a_process_that_has_gone(tmp_path):
+    process = shell(tmp_path, "exit 3")
+    process.start()
+    process.wait_end(5)
+    with pytest.raises(DevstackError, match="sh .*does not stand still: it is not running"):
+        process.pause()
+
+
 def test_stop_ends_a_paused_process(tmp_path):
     process = shell(tmp_path, "sleep 60")
     process.start()
