@@ -131,7 +131,9 @@ def test_sigterm_in_mid_sweep_ends_quickly_and_the_next_start_goes_on(
     endpoint: Endpoint,
 ):
     folder_store.put_many(numbered(endpoint.gen_prefix(1), PLENTY))
-    janitor = launch.janitor(folder_store, kafka, redis, *options(topics))
+    # So long that the first one does not come to the end, even when its sweep does.
+    long_window = [*options(topics), "--upload-window=5s"]
+    janitor = launch.janitor(folder_store, kafka, redis, *long_window)
     deletion = Deletion(endpoint, upto_gen=1)
     with ControlPlane(folder_store, kafka, topics) as control:
         control.publish(deletion)
@@ -139,14 +141,15 @@ def test_sigterm_in_mid_sweep_ends_quickly_and_the_next_start_goes_on(
         began = time.monotonic()
         launch.stop(janitor)  # checks for status 0
         assert time.monotonic() - began < 10
-        left = len(folder_store.listing(endpoint.prefix))
-        print(f"{left} files left at the end")
+        print(f"{len(folder_store.listing(endpoint.prefix))} files left at the end")
+        assert control.all_completions(deletion) == []
         again = launch.janitor(folder_store, kafka, redis, *options(topics))
         event = control.completed(deletion)
         check_ended(control, folder_store, deletion, at_most=PLENTY)
         # Nothing was lost of the count, since the first one ended in order.
         assert event["data"]["deleted"]["files"] == PLENTY
-        assert event["data"]["attempts"] == (2 if left else event["data"]["attempts"])
+        # Taken up by one janitor and then by another; again, when a busy machine lost it its lease.
+        assert event["data"]["attempts"] >= 2
         assert again.alive()
 
 

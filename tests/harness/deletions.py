@@ -192,9 +192,9 @@ class ControlPlane:
         )
 
     def all_completions(self, deletion: Deletion) -> list[dict[str, Any]]:
-        """All there are by now."""
+        """What there is of the job by now: a failure or the like is among it, under another id."""
         events = [parse(message) for message in self.completions.to_end()]
-        return [event for event in events if event["id"] == f"done:{deletion.job_id}"]
+        return [event for event in events if event["data"]["job_id"] == deletion.job_id]
 
     def further_completion(self, deletion: Deletion, seen: int) -> None:
         """Waits for one more than have been seen."""
