@@ -198,6 +198,14 @@ cover: ## Measure coverage of sigv4, xml, key, retry; MISSING=1
 conformance: $(B)/bin/store-conformance ## Judge a store by include/store; STORE_URL=…, FILTER='get/*'
 	$(Q)$(B)/bin/store-conformance $(if $(STORE_URL),'$(STORE_URL)') $(if $(FILTER),--filter '$(FILTER)')
 
+# ---- Mutants ----
+# tests/mutants/list.toml breaks the code in chosen places: a test has to notice each.
+mutants: ## Check that tests notice deliberate faults; CHANGED=1, T="id id" for some
+	$(Q)deploy/install-deps build demo test
+	$(Q)$(PYTHON) tests/mutants/run $(B)-mutants $(if $(CHANGED),--changed) $(T)
+mutants-check: ## Check that tests/mutants/list.toml fits the code
+	$(Q)$(PYTHON) tests/mutants/run --check
+
 # ---- The stack for people: docs/devstack.md ----
 # STORE=s3 takes Ceph RGW and Apache Kafka. Where Kafka's packages cannot be had, devstack says what
 # takes its place. TRUSTED_KEYS, READER_OPTS, WRITER_OPTS and JANITOR_OPTS reach it by environment.
@@ -259,7 +267,8 @@ install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
 	    libstore/libstore.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libstore.pc
 
 .PHONY: all programs lib examples tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check conformance install help clean hdr-check \
-        stack-deps demo run stop deps fixtures bench bench-store docs docs-check fuzz fuzz-programs fuzz-keep cover
+        stack-deps demo run stop deps fixtures bench bench-store docs docs-check fuzz fuzz-programs fuzz-keep cover \
+        mutants mutants-check
 help: ## Show this
 	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
@@ -270,7 +279,8 @@ LINT_SCRIPTS := $(shell grep -lE '^\#!.*sh$$' .ci/* bench/* deploy/* deploy/*/* 
 TIDY_FLAGS   := -std=c11 -D_GNU_SOURCE -DEPUFS_VERSION='"$(VERSION)"' -I. -Iinclude
 lint: ## Check format, layering, headers, scripts, docs/config.md, and what clang-tidy finds
 	$(Q)deploy/install-deps build test lint
-	$(Q)$(MAKE) --no-print-directory -j2 format-check layering shell-check hdr-check tidy docs-check
+	$(Q)$(MAKE) --no-print-directory -j2 format-check layering mutants-check shell-check hdr-check \
+	    tidy docs-check
 tidy: $(patsubst %.c,$(B)/lint/%.tidy,$(LINT_C))
 $(B)/lint/%.tidy: %.c $(HEADERS) .clang-tidy tests/lint/analyzer.h
 	@mkdir -p $(@D)

@@ -381,6 +381,8 @@ static void a_broken_envelope(void **state)
         enum event_class class;
     } cases[] = {
         {"0.3", "1", "s", "t", "expected 1.0", EVENT_SCHEMA},
+        {"1.1", "1", "s", "t", "expected 1.0", EVENT_SCHEMA},
+        {"1", "1", "s", "t", "expected 1.0", EVENT_SCHEMA},
         {"1.0.0.0.0", "1", "s", "t", "ce_specversion", EVENT_SCHEMA},
         {"", "1", "s", "t", "expected 1.0", EVENT_SCHEMA},
         {"1.0", "", "s", "t", "'id' is missing", EVENT_SCHEMA},
@@ -432,6 +434,41 @@ static void odd_headers(void **state)
     assert_int_equal(p.rc, -1);
     p = parse_all(batch, 1, NULL, value, strlen(value));
     assert_refused(&p, EVENT_SCHEMA, "content-type");
+}
+
+/* The longest id that is taken, and one that is a byte longer: the NUL behind it has no room. */
+static void a_header_of_exactly_its_bound(void **state)
+{
+    (void)state;
+    const char *value = TENANT("");
+    char id[sizeof((struct deletion *)0)->event_id + 1];
+    memset(id, 'i', sizeof(id));
+    const struct event_header h[] = {
+        header("ce_specversion", "1.0"),
+        header("ce_source", "s"),
+        header("ce_type", "t"),
+        {"ce_id", id, sizeof(id) - 2},
+    };
+    struct parsed p = parse_all(h, LEN(h), NULL, value, strlen(value));
+    assert_int_equal(p.rc, 0);
+    assert_int_equal(strlen(p.d.event_id), sizeof(id) - 2);
+    const struct event_header longer[] = {h[0], h[1], h[2], {"ce_id", id, sizeof(id) - 1}};
+    p = parse_all(longer, LEN(longer), NULL, value, strlen(value));
+    assert_refused(&p, EVENT_SCHEMA, "at most 255");
+}
+
+static void other_formats_of_cloudevents(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"application/cloudevents", "application/cloudevents+js",
+                                        "application/cloudevents+jsonl",
+                                        "application/cloudevents+json5; charset=UTF-8"};
+    const char *value = STRUCTURED("\"id\":\"7\",", "\"data\":" TENANT(""));
+    for (size_t i = 0; i < LEN(types); i++) {
+        struct event_header h = header("content-type", types[i]);
+        struct parsed p = parse_all(&h, 1, NULL, value, strlen(value));
+        assert_refused(&p, EVENT_SCHEMA, "content-type");
+    }
 }
 
 static void broken_structured_events(void **state)
@@ -610,6 +647,8 @@ int main(void)
         cmocka_unit_test(another_tenants_key),
         cmocka_unit_test(a_broken_envelope),
         cmocka_unit_test(odd_headers),
+        cmocka_unit_test(a_header_of_exactly_its_bound),
+        cmocka_unit_test(other_formats_of_cloudevents),
         cmocka_unit_test(broken_structured_events),
         cmocka_unit_test(a_completion_tells_everything),
         cmocka_unit_test(other_outcomes_have_other_ids),

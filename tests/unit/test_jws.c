@@ -398,14 +398,9 @@ static void test_kids(void **state)
     EVP_PKEY_free(unnamed);
 }
 
-/* A token without a kid costs a bounded number of checks; one with a kid always finds its key. */
-static void test_trials(void **state)
+static void add_named_keys(struct keyring *kr, int n)
 {
-    struct keyring *kr = keyring_new();
-    char *named = fixture_jws(ed, "{\"alg\":\"EdDSA\",\"kid\":\"mine\"}", PAYLOAD);
-    char *unnamed = fixture_jws(ed, "{\"alg\":\"EdDSA\"}", PAYLOAD);
-    (void)state;
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < n; i++) {
         EVP_PKEY *other = fixture_key(KEY_EDDSA);
         char *kid = xasprintf(",\"kid\":\"k%d\"", i);
         char *set = fixture_jwks(other, kid);
@@ -414,6 +409,16 @@ static void test_trials(void **state)
         free(kid);
         free(set);
     }
+}
+
+/* A token without a kid costs a bounded number of checks; one with a kid always finds its key. */
+static void test_trials(void **state)
+{
+    struct keyring *kr = keyring_new();
+    char *named = fixture_jws(ed, "{\"alg\":\"EdDSA\",\"kid\":\"mine\"}", PAYLOAD);
+    char *unnamed = fixture_jws(ed, "{\"alg\":\"EdDSA\"}", PAYLOAD);
+    (void)state;
+    add_named_keys(kr, 40);
     char *mine = fixture_jwks(ed, ",\"kid\":\"mine\"");
     assert_int_equal(keyring_add(kr, "test", mine, strlen(mine), NULL), 0);
     expect_taken(kr, named);
@@ -426,6 +431,26 @@ static void test_trials(void **state)
     free(unnamed);
     free(mine);
     free(pem);
+}
+
+/* The last key that is tried, and the first that is not. */
+static void test_last_trial(void **state)
+{
+    char *mine = fixture_jwks(ed, ",\"kid\":\"mine\"");
+    char *unnamed = fixture_jws(ed, "{\"alg\":\"EdDSA\"}", PAYLOAD);
+    (void)state;
+    for (int others = KEYRING_MAX_UNNAMED; others <= KEYRING_MAX_UNNAMED + 1; others++) {
+        struct keyring *kr = keyring_new();
+        add_named_keys(kr, others);
+        assert_int_equal(keyring_add(kr, "test", mine, strlen(mine), NULL), 0);
+        if (others == KEYRING_MAX_UNNAMED)
+            expect_taken(kr, unnamed);
+        else
+            expect_refused(kr, unnamed, STORE_DENIED, "first 17 keys");
+        keyring_unref(kr);
+    }
+    free(mine);
+    free(unnamed);
 }
 
 static void test_form(void **state)
@@ -503,8 +528,13 @@ static void test_size(void **state)
     assert_int_equal(strlen(largest), JWS_MAX_BYTES);
     expect_taken(kr, largest);
     expect_refused(kr, larger, STORE_INVALID, "longer than 8192 bytes");
+    /* With a blank more in the header, a token can have one byte too many. */
+    char *one_more = fixture_jws_bytes(ed, "{\"alg\":\"EdDSA\" }", payload, fits - 1);
+    assert_int_equal(strlen(one_more), JWS_MAX_BYTES + 1);
+    expect_refused(kr, one_more, STORE_INVALID, "longer than 8192 bytes");
     free(largest);
     free(larger);
+    free(one_more);
     /* Deep nesting in the header, which is read before anything is known to be genuine. */
     memset(payload, '[', 5000);
     payload[5000] = '\0';
@@ -538,6 +568,7 @@ int main(void)
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_kids),
         cmocka_unit_test(test_trials),
+        cmocka_unit_test(test_last_trial),
         cmocka_unit_test(test_form),
         cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_size),

@@ -160,6 +160,10 @@ static void test_unnamed_bound(void **state)
 #define EC_X "\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\""
 #define EC_Y "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\""
 #define EC   "\"kty\":\"EC\",\"crv\":\"P-256\"," EC_X "," EC_Y
+/* A point whose x ends in a zero byte, and what is left of that without it. */
+#define EC_ZERO_X  "\"x\":\"2GpJrt-yn1GIlYXlqD2vkWfjrvv1rU3LG6OTv_F0RwA\""
+#define EC_SHORT_X "\"x\":\"2GpJrt-yn1GIlYXlqD2vkWfjrvv1rU3LG6OTv_F0Rw\""
+#define EC_ZERO_Y  "\"y\":\"rIhuppW5VPOKRx613SAkfNyWQ8TulDloCMa4rjj9iFU\""
 #define RSA_N                                                                                      \
     "\"n\":\"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEz" \
     "P1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSX" \
@@ -184,6 +188,7 @@ static void test_jwks_taken(void **state)
         {"{" EC ",\"alg\":\"ES256\"}", 1},
         {"{" RSA ",\"alg\":\"RS256\"}", 1},
         {"{\"kty\":\"RSA\"," RSA_N ",\"e\":\"Aw\"}", 1},
+        {"{\"kty\":\"EC\",\"crv\":\"P-256\"," EC_ZERO_X "," EC_ZERO_Y "}", 1},
         /* not for us: skipped */
         {"{" ED ",\"use\":\"enc\"}", 0},
         {"{" ED ",\"use\":7}", 0},
@@ -268,6 +273,7 @@ static void test_jwks_refused(void **state)
         {"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\"," EC_X
          ",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a4\"}]}",
          "P-256"},
+        {"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\"," EC_SHORT_X "," EC_ZERO_Y "}]}", "P-256"},
         {"{\"keys\":[{\"kty\":\"RSA\",\"e\":\"AQAB\"}]}", "'n'"},
         {"{\"keys\":[{\"kty\":\"RSA\"," RSA_N "}]}", "'e'"},
         {"{\"keys\":[{\"kty\":\"RSA\"," RSA_N ",\"e\":\"AAEAAQ\"}]}", "zero byte"},
@@ -280,6 +286,18 @@ static void test_jwks_refused(void **state)
     (void)state;
     for (size_t i = 0; i < LEN(cases); i++)
         expect_refused(cases[i].text, cases[i].because);
+}
+
+static void test_kid_length(void **state)
+{
+    struct store_err err;
+    (void)state;
+    for (int n = 256; n <= 257; n++) {
+        char *text = xasprintf("{\"keys\":[{" ED ",\"kid\":\"%0*d\"}]}", n, 0);
+        assert_int_equal(count_added(text, &err), n <= 256 ? 1 : -1);
+        free(text);
+    }
+    assert_non_null(strstr(err.msg, "'kid' is not a string of up to 256 bytes"));
 }
 
 static char *many_keys(int n)
@@ -476,7 +494,11 @@ static void test_load_all_or_nothing(void **state)
     large[KEYRING_MAX_FILE + 1] = '\0';
     write_file("e.pem", large);
     expect_load_error("", STORE_INVALID, "larger than 1 MiB");
+    /* What the first file of a folder lacks, the last one does not make good. */
+    write_file("0.pem", secret);
     write_file("e.pem", "{\"keys\":[]}");
+    expect_load_error("", STORE_INVALID, "0.pem");
+    write_file("0.pem", "{\"keys\":[]}");
     expect_load_error("e.pem", STORE_INVALID, "no usable key");
     assert_int_equal(mkfifo(fifo, 0600), 0);
     expect_load_error("", STORE_INVALID, "not a regular file");
@@ -495,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_unnamed_bound),
         cmocka_unit_test(test_jwks_taken),
         cmocka_unit_test(test_jwks_refused),
+        cmocka_unit_test(test_kid_length),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_wycheproof),
         cmocka_unit_test_setup(test_load, make_folder),

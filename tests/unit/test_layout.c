@@ -1,14 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <store/store.h>
+#include "tests/unit/file_fixture.h"
 
 #include "base/xalloc.h"
 #include "epufs/layout.h"
@@ -126,6 +116,23 @@ static void a_tombstone_tells_its_generation(void **state)
     }
 }
 
+/* Whether the scope is the timeline's or an endpoint's, the part is the timeline's, and no more. */
+static void a_part_is_one_timeline(void **state)
+{
+    struct fixture *f = *state, part = *f;
+    const struct scope *const scopes[] = {&timeline, &endpoint};
+    char key[LAYOUT_KEY_SIZE], whole[2 * LAYOUT_KEY_SIZE];
+    for (size_t i = 0; i < LEN(scopes); i++) {
+        assert_int_equal(layout_open_timeline(f->s, scopes[i], &part.s, NULL), 0);
+        layout_file(&endpoint, i, "lfc_state", key);
+        assert_int_equal(put_text(&part, key, "123"), STORE_OK);
+        store_close(part.s);
+        snprintf(whole, sizeof(whole), "tenants/" T "/timelines/" TL "/%s", key);
+        assert_content(f, whole, "123");
+        assert_int_equal(count_keys(f, ""), i + 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +141,7 @@ int main(void)
         cmocka_unit_test(the_bound_divides_generations),
         cmocka_unit_test(the_first_tombstone_is_the_highest),
         cmocka_unit_test(a_tombstone_tells_its_generation),
+        cmocka_unit_test_setup_teardown(a_part_is_one_timeline, setup, teardown),
     };
     return cmocka_run_group_tests_name("layout", tests, NULL, NULL);
 }

@@ -37,6 +37,9 @@ static void test_range_parse(void **state)
         {"bytes=10-", 10, RANGE_UNSATISFIABLE, 0, 0},
         {"bytes=10-20", 10, RANGE_UNSATISFIABLE, 0, 0},
         {"bytes=" BIGGER "-", 10, RANGE_UNSATISFIABLE, 0, 0},
+        {"bytes=18446744073709551617-", 10, RANGE_UNSATISFIABLE, 0, 0}, /* 2^64 + 1 */
+        {"bytes=2-18446744073709551620", 10, RANGE_OK, 2, 8},
+        {"bytes=-18446744073709551619", 10, RANGE_OK, 0, 10},
         {"bytes=" BIG "-" BIG, UINT64_MAX, RANGE_UNSATISFIABLE, 0, 0},
         {"bytes=18446744073709551614-" BIG, UINT64_MAX, RANGE_OK, UINT64_MAX - 1, 1},
         {"bytes=-0", 10, RANGE_UNSATISFIABLE, 0, 0},

@@ -110,6 +110,9 @@ static void test_contains(void **state)
     const struct scope line = make(SCOPE_TIMELINE, "t", "l", "!");
     const struct scope end = make(SCOPE_ENDPOINT, "t", "l", "ep-1");
     const struct scope sibling = make(SCOPE_ENDPOINT, "t", "l", "ep-10");
+    /* The rubbish may be what the other scope has. */
+    const struct scope used_tenant = make(SCOPE_TENANT, "t", "l", "ep-1");
+    const struct scope used_line = make(SCOPE_TIMELINE, "t", "l", "ep-1");
     const struct scope other_line = make(SCOPE_ENDPOINT, "t", "m", "ep-1");
     const struct scope other_tenant = make(SCOPE_ENDPOINT, "u", "l", "ep-1");
     const struct {
@@ -126,6 +129,11 @@ static void test_contains(void **state)
         {&line, &tenant, false, false},
         {&end, &tenant, false, false},
         {&end, &line, false, false},
+        {&end, &used_line, false, false},
+        {&end, &used_tenant, false, false},
+        {&line, &used_tenant, false, false},
+        {&line, &used_line, true, true},
+        {&tenant, &used_tenant, true, true},
         {&end, &sibling, false, false},
         {&sibling, &end, false, false},
         {&line, &other_line, false, false},

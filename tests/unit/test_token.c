@@ -355,7 +355,8 @@ static void test_times(void **state)
 static void test_parties(void **state)
 {
     const struct token_rules aud = {.audience = "epufs"}, iss = {.issuer = "cplane"};
-    static const char *const good[] = {"\"epufs\"", "[\"epufs\"]", "[\"x\",\"epufs\"]"};
+    static const char *const good[] = {"\"epufs\"", "[\"epufs\"]", "[\"x\",\"epufs\"]",
+                                       "[\"epufs\",\"x\"]"};
     static const char *const other[] = {"\"x\"", "\"\"", "[]", "[\"x\"]", "null", "\"epufs \""};
     static const char *const malformed[] = {"7", "{}", "[\"epufs\",7]", "[[\"epufs\"]]"};
     (void)state;

@@ -90,6 +90,71 @@ static void a_log_that_went_back(void **state)
     assert_int_equal(watermark_position(&w), 22);
 }
 
+/* Nothing behind a message that was given up is ever committed, whatever comes back later, and of
+ * several the first counts, in whatever order they are given up. */
+static void the_position_never_passes_what_was_given_up(void **state)
+{
+    (void)state;
+    static const int orders[][2] = {{1, 3}, {3, 1}};
+    for (size_t i = 0; i < LEN(orders); i++) {
+        struct watermark w;
+        struct watermark_item items[5], later;
+        watermark_init(&w);
+        for (int k = 0; k < 5; k++)
+            watermark_out(&w, &items[k], 10 + k);
+        watermark_give_up(&items[orders[i][0]]);
+        watermark_give_up(&items[orders[i][1]]);
+        assert_int_equal(watermark_position(&w), 10); /* still out, and before them */
+        watermark_back(&items[0]);
+        assert_int_equal(watermark_position(&w), 11);
+        watermark_back(&items[4]);
+        watermark_back(&items[2]);
+        assert_int_equal(watermark_position(&w), 11);
+        watermark_out(&w, &later, 15);
+        watermark_back(&later);
+        assert_int_equal(watermark_position(&w), 11);
+        watermark_abandon(&w); /* given back, the partition begins anew, with that message */
+        assert_int_equal(watermark_position(&w), -1);
+        watermark_out(&w, &later, 11);
+        watermark_back(&later);
+        assert_int_equal(watermark_position(&w), 12);
+    }
+}
+
+/* Its memory belongs to the caller again, and it no longer counts as out. */
+static void what_was_given_up_is_no_longer_out(void **state)
+{
+    (void)state;
+    struct watermark w;
+    struct watermark_item item, next;
+    watermark_init(&w);
+    watermark_out(&w, &item, 7);
+    watermark_give_up(&item);
+    assert_null(item.owner);
+    assert_null(w.first);
+    assert_null(w.last);
+    watermark_give_up(&item);
+    watermark_back(&item);
+    watermark_out(&w, &next, 8);
+    assert_ptr_equal(w.first, &next);
+    assert_int_equal(watermark_position(&w), 7);
+    watermark_back(&next);
+}
+
+static void giving_up_behind_an_abandoned_partition_is_harmless(void **state)
+{
+    (void)state;
+    struct watermark w;
+    struct watermark_item old, again;
+    watermark_init(&w);
+    watermark_out(&w, &old, 3);
+    watermark_abandon(&w);
+    watermark_out(&w, &again, 3);
+    watermark_back(&again);
+    watermark_give_up(&old);
+    assert_int_equal(watermark_position(&w), 4);
+}
+
 /* Against the plain definition: the smallest offset still out, else the one behind the last. */
 static void any_order_agrees_with_the_definition(void **state)
 {
@@ -129,6 +194,9 @@ int main(void)
         cmocka_unit_test(coming_back_twice_is_harmless),
         cmocka_unit_test(an_abandoned_partition_forgets_its_messages),
         cmocka_unit_test(a_log_that_went_back),
+        cmocka_unit_test(the_position_never_passes_what_was_given_up),
+        cmocka_unit_test(what_was_given_up_is_no_longer_out),
+        cmocka_unit_test(giving_up_behind_an_abandoned_partition_is_harmless),
         cmocka_unit_test(any_order_agrees_with_the_definition),
     };
     return cmocka_run_group_tests_name("watermark", tests, NULL, NULL);
