@@ -18,6 +18,7 @@ enum { MAX_FILE = 1 << 20, MAX_NAME = 64, SHOWN_NAME = 64, SHOWN_FILE = 100 };
 /* An option on the command line, whose turn comes after the other sources. */
 struct setting {
     size_t position;
+    char name[MAX_NAME]; /* a map's entry goes by it */
     const char *value;
 };
 
@@ -45,13 +46,22 @@ const struct option *options_at(const struct options_spec *spec, size_t position
     return NULL;
 }
 
+/* Whether o goes by this name, or is the map that has it for an entry. */
+static bool goes_by(const struct option *o, const char *name)
+{
+    size_t n = strlen(o->name);
+    if (o->type != OPT_MAP)
+        return strcmp(o->name, name) == 0;
+    return strncmp(o->name, name, n) == 0 && name[n];
+}
+
 static const struct option *find(const struct options_spec *spec, const char *name,
                                  size_t *position)
 {
     const struct option *o;
     for (size_t i = 0; (o = options_at(spec, i)); i++) {
         *position = i;
-        if (strcmp(o->name, name) == 0)
+        if (goes_by(o, name))
             return o;
     }
     return NULL;
@@ -59,17 +69,26 @@ static const struct option *find(const struct options_spec *spec, const char *na
 
 /* ---- Setting one option ---- */
 
-/* where names the place for messages, such as "command line" or "a.conf line 3". */
-static int set(struct parse *p, size_t position, const char *text, size_t n,
+/* name is the option's, or that of a map's entry. where names the place for messages, such as
+ * "command line" or "a.conf line 3". */
+static int set(struct parse *p, size_t position, const char *name, const char *text, size_t n,
                enum option_source source, const char *where)
 {
     const struct option *o = options_at(p->spec, position);
     struct store_err cause;
-    if (option_set(o, p->values, text, n, &cause) != 0)
-        return store_err_set(p->err, STORE_INVALID, "option %s (%s): %s", o->name, where,
-                             cause.msg);
+    int rc = o->type == OPT_MAP ? option_map_set(o, p->values, name, text, n, source, &cause)
+                                : option_set(o, p->values, text, n, &cause);
+    if (rc != 0)
+        return store_err_set(p->err, STORE_INVALID, "option %s (%s): %s", name, where, cause.msg);
     p->sources[position] = source;
     return 0;
+}
+
+/* Where the option, or the map's entry, has its value from so far. */
+static enum option_source source_of(const struct parse *p, size_t position, const char *name)
+{
+    const struct option *o = options_at(p->spec, position);
+    return o->type == OPT_MAP ? option_map_source(o, p->values, name) : p->sources[position];
 }
 
 static int unknown(struct parse *p, const char *what, const char *name, size_t n)
@@ -139,10 +158,10 @@ static int apply_line(struct parse *p, const char *line, size_t n, const char *w
         memcpy(name, key, key_len);
     if (!find(p->spec, name, &position))
         return unknown(p, where, key, key_len);
-    if (p->sources[position] == OPTION_FILE)
+    if (source_of(p, position, name) == OPTION_FILE)
         return store_err_set(p->err, STORE_INVALID, "%s: option %s is set a second time", where,
                              name);
-    return set(p, position, value, (size_t)(line + n - value), OPTION_FILE, where);
+    return set(p, position, name, value, (size_t)(line + n - value), OPTION_FILE, where);
 }
 
 static int apply_lines(struct parse *p, const char *text, size_t n)
@@ -176,19 +195,23 @@ static int apply_file(struct parse *p)
 
 /* ---- The environment ---- */
 
-/* "EPUFS_DRAIN_TIMEOUT_MS" to "drain_timeout_ms". A lower-case letter makes it no option's name. */
+/* "EPUFS_DRAIN_TIMEOUT_MS" to "drain_timeout_ms", "EPUFS_KAFKA__CLIENT__ID" to "kafka.client.id",
+ * since many shells take no dot in a variable's name. A lower-case letter makes it no option's
+ * name. */
 static bool name_from_env(const char *env, size_t n, char name[MAX_NAME])
 {
-    size_t skip = strlen("EPUFS_");
-    if (n - skip >= MAX_NAME)
-        return false;
-    for (size_t i = skip; i < n; i++) {
+    size_t len = 0;
+    for (size_t i = strlen("EPUFS_"); i < n; i++) {
         char c = env[i];
-        if (c >= 'a' && c <= 'z')
+        if ((c >= 'a' && c <= 'z') || len == MAX_NAME - 1)
             return false;
-        name[i - skip] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+        if (c == '_' && i + 1 < n && env[i + 1] == '_') {
+            c = '.';
+            i++;
+        }
+        name[len++] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
     }
-    name[n - skip] = '\0';
+    name[len] = '\0';
     return true;
 }
 
@@ -199,11 +222,11 @@ static int apply_variable(struct parse *p, const char *env)
     const char *equals = strchr(env, '=');
     size_t n = equals ? (size_t)(equals - env) : strlen(env), position;
     const char *value = equals ? equals + 1 : "";
-    char name[MAX_NAME], where[MAX_NAME + 32];
+    char name[MAX_NAME], where[2 * MAX_NAME + 32];
     if (!name_from_env(env, n, name) || !find(p->spec, name, &position))
         return 0;
     snprintf(where, sizeof(where), "environment variable %.*s", (int)n, env);
-    return set(p, position, value, strlen(value), OPTION_ENV, where);
+    return set(p, position, name, value, strlen(value), OPTION_ENV, where);
 }
 
 static int apply_environment(struct parse *p)
@@ -304,7 +327,9 @@ static int take_option(struct parse *p, const struct word *w, int argc, char **a
         value = word_value(w, argc, argv, i);
     if (!value)
         return no_value(p, w);
-    p->settings[p->n_settings++] = (struct setting){position, value};
+    struct setting *s = &p->settings[p->n_settings++];
+    *s = (struct setting){.position = position, .value = value};
+    text_copy(s->name, sizeof(s->name), o->type == OPT_MAP ? w->name : o->name);
     return 0;
 }
 
@@ -348,7 +373,8 @@ static int apply_settings(struct parse *p)
 {
     for (size_t i = 0; i < p->n_settings; i++) {
         const struct setting *s = &p->settings[i];
-        if (set(p, s->position, s->value, strlen(s->value), OPTION_ARGS, "command line") != 0)
+        if (set(p, s->position, s->name, s->value, strlen(s->value), OPTION_ARGS, "command line") !=
+            0)
             return -1;
     }
     return 0;
@@ -462,6 +488,8 @@ void options_cleanup(const struct options_spec *spec, void *values)
 {
     const struct option *o;
     for (size_t i = 0; (o = options_at(spec, i)); i++) {
+        if (o->type == OPT_MAP)
+            option_map_cleanup(o, values);
         if (o->type != OPT_STRING)
             continue;
         char **value = (char **)(void *)((char *)values + o->offset);

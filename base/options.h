@@ -2,12 +2,13 @@
  * and docs all read it; values live in one struct of the program's.
  *
  * Sources, later ones win: the table's default, the file given with --config (lines "name = value",
- * '#' begins a comment line), the environment (EPUFS_ and the name in upper case), the command
- * line (--name=value or --name value; booleans also --name and --no-name; '_' and '-' are the same
- * there). Blanks around a value do not count, and an empty string is no value. An unknown or
- * repeated name in the file, an unknown one on the command line, a value out of range, or a
- * required option without a value is an error that names the option, what was given, and what is
- * expected. Unknown EPUFS_* variables are ignored: several programs share an environment.
+ * '#' begins a comment line), the environment (EPUFS_ and the name in upper case, two underscores
+ * for a dot), the command line (--name=value or --name value; booleans also --name and --no-name;
+ * '_' and '-' are the same there). Blanks around a value do not count, and an empty string is no
+ * value. An unknown or repeated name in the file, an unknown one on the command line, a value out
+ * of range, or a required option without a value is an error that names the option, what was given,
+ * and what is expected. Unknown EPUFS_* variables are ignored: several programs share an
+ * environment.
  *
  * Every program also has --help, --help-markdown, --version, --config FILE, --check-config and
  * --print-config. */
@@ -28,11 +29,23 @@ enum option_type {
     OPT_BYTES,  /* uint64_t: 512, 64KiB, 100MiB, 5GiB (also KB/MB/GB, powers of ten) */
     OPT_MS,     /* uint64_t milliseconds: 250ms, 5s, 2m, 1h; a bare number is an error but 0 */
     OPT_ENUM,   /* int: index into `choices` */
+    OPT_MAP,    /* struct option_entry *: settings that are handed on by their names; see there */
 };
 enum option_flags {
     OPT_REQUIRED = 1, /* an empty or missing value stops the start */
     OPT_SECRET = 2,   /* printed as <set> or <unset> */
     OPT_RELOAD = 4,   /* takes effect on SIGHUP; the others need a restart */
+};
+
+/* An OPT_MAP's name ends in a dot, and each option whose name begins with it and goes on is an
+ * entry of the map: with the name "kafka." the line "kafka.client.id = me" gives client.id the
+ * value me. The value in the program's struct is NULL, or an array in the order in which the names
+ * were first seen, whose end is an entry without a name; options_cleanup() frees it. What the names
+ * mean, and whether they mean anything, is the program's to tell. */
+struct option_entry {
+    char *name;  /* without the option's own */
+    char *value; /* "": no value, as if the entry were not there */
+    int source;  /* for options_print() */
 };
 
 struct option {
@@ -42,7 +55,9 @@ struct option {
     const char *dflt;  /* text; NULL: no value (NULL, false, 0) */
     uint64_t min, max; /* UINT, BYTES, MS; max 0: no bound */
     unsigned flags;
-    const char *const *choices; /* ENUM: NULL-terminated */
+    const char *const *choices; /* ENUM: NULL-terminated. MAP: words, NULL-terminated; the value of
+                                   an entry whose name holds one is a secret, unless the name ends
+                                   in "_file", since then it is a path */
     const char *help;
 };
 
@@ -77,8 +92,11 @@ void options_print(const struct options_spec *spec, const void *values, FILE *ou
 void options_help(const struct options_spec *spec, FILE *out);
 /* A Markdown table of all options, as --help-markdown prints it for docs/config.md. */
 void options_markdown(const struct options_spec *spec, FILE *out);
-/* Frees the strings. */
+/* Frees the strings and maps. */
 void options_cleanup(const struct options_spec *spec, void *values);
+
+/* Whether the value of an OPT_MAP's entry of this name is a secret. */
+bool options_is_secret_entry(const struct option *map, const char *name);
 
 /* A size as OPT_BYTES reads it, for values that are made of several. */
 bool options_parse_bytes(const char *text, size_t n, uint64_t *out);

@@ -39,12 +39,32 @@ static bool is_missing_number(const struct option *o, const void *values)
     return *(const uint64_t *)(const void *)((const char *)values + o->offset) < o->min;
 }
 
+/* A map's entries, each as a line of its own. */
+static void print_map(const struct option *o, const void *values, bool with_sources, FILE *out)
+{
+    const struct option_entry *e = option_map_entries(o, values);
+    if (!e)
+        fprintf(out, "%s# %sNAME is not set\n", with_sources ? "# not set\n" : "", o->name);
+    for (; e && e->name; e++) {
+        if (with_sources)
+            fprintf(out, "# %s\n", source_name((enum option_source)e->source));
+        if (options_is_secret_entry(o, e->name))
+            fprintf(out, "# %s%s = %s\n", o->name, e->name, *e->value ? "<set>" : "<unset>");
+        else
+            fprintf(out, "%s%s =%s%s\n", o->name, e->name, *e->value ? " " : "", e->value);
+    }
+}
+
 void options_print_sources(const struct options_spec *spec, const void *values,
                            const enum option_source *sources, FILE *out)
 {
     const struct option *o;
     struct buf text = BUF_INIT(MAX_VALUE);
     for (size_t i = 0; (o = options_at(spec, i)); i++) {
+        if (o->type == OPT_MAP) {
+            print_map(o, values, sources != NULL, out);
+            continue;
+        }
         buf_reset(&text);
         option_text(o, values, &text);
         if (sources)
@@ -71,7 +91,7 @@ static void add_value_form(const struct option *o, struct buf *out)
 {
     static const char *const names[] = {
         [OPT_STRING] = "TEXT", [OPT_BOOL] = "BOOL", [OPT_UINT] = "NUMBER",
-        [OPT_BYTES] = "BYTES", [OPT_MS] = "TIME",
+        [OPT_BYTES] = "BYTES", [OPT_MS] = "TIME",   [OPT_MAP] = "TEXT",
     };
     if (o->type != OPT_ENUM) {
         buf_adds(out, names[o->type]);
@@ -134,6 +154,8 @@ static void print_option(const struct option *o, FILE *out)
     fputs(o->type == OPT_BOOL ? "  --[no-]" : "  --", out);
     for (const char *p = o->name; *p; p++)
         fputc(*p == '_' ? '-' : *p, out);
+    if (o->type == OPT_MAP)
+        fputs("NAME", out);
     if (o->type != OPT_BOOL) {
         add_value_form(o, &text);
         fprintf(out, "=%s", buf_str(&text));
@@ -159,9 +181,9 @@ void options_help(const struct options_spec *spec, FILE *out)
         print_wrapped(built_ins[i].help, out);
     }
     fputs("\nAn option may also stand in the --config file (some_option = value) or in the\n"
-          "environment (EPUFS_SOME_OPTION=value). The command line wins over the\n"
-          "environment, the environment over the file. Reloadable ones are read again on\n"
-          "SIGHUP.\n",
+          "environment (EPUFS_SOME_OPTION=value, with __ for a dot). The command line\n"
+          "wins over the environment, the environment over the file. Reloadable ones are\n"
+          "read again on SIGHUP.\n",
           out);
 }
 
@@ -179,7 +201,7 @@ static void print_cell(const char *text, FILE *out)
 static void print_row(const struct option *o, FILE *out)
 {
     struct buf text = BUF_INIT(MAX_VALUE);
-    buf_addf(&text, "`%s`", o->name);
+    buf_addf(&text, "`%s%s`", o->name, o->type == OPT_MAP ? "NAME" : "");
     fputc('|', out);
     print_cell(buf_str(&text), out);
     buf_reset(&text);

@@ -69,6 +69,7 @@ void option_text(const struct option *o, const void *values, struct buf *out)
     case OPT_UINT:
     case OPT_BYTES:
     case OPT_MS: option_number_text(o, *(const uint64_t *)p, out); break;
+    case OPT_MAP: break; /* its entries are printed one by one */
     }
 }
 
@@ -82,6 +83,7 @@ bool option_is_unset_string(const struct option *o, const void *values)
 static void add_expected(const struct option *o, struct buf *out)
 {
     switch (o->type) {
+    case OPT_MAP:
     case OPT_STRING: buf_adds(out, "text without control characters"); break;
     case OPT_BOOL: buf_adds(out, "true or false"); break;
     case OPT_UINT: buf_adds(out, "a whole number"); break;
@@ -220,6 +222,7 @@ int option_set(const struct option *o, void *values, const char *text, size_t n,
     case OPT_STRING: return set_string(o, p, text, n, err);
     case OPT_BOOL: return read_bool(text, n, p) ? 0 : refuse(o, text, n, err);
     case OPT_ENUM: return set_enum(o, p, text, n, err);
+    case OPT_MAP: return refuse(o, text, n, err); /* option_map_set() sets its entries */
     case OPT_UINT:
     case OPT_BYTES:
     case OPT_MS: break;

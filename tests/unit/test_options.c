@@ -17,9 +17,11 @@ struct conf {
     bool verify, no_cache;
     uint64_t threads, max_bytes, timeout_ms, free_ms;
     int level;
+    struct option_entry *queue;
 };
 
 static const char *const levels[] = {"debug", "info", "warn", NULL};
+static const char *const secret_words[] = {"password", "pem", NULL};
 
 #define AT(f) offsetof(struct conf, f)
 static const struct option first_table[] = {
@@ -38,6 +40,7 @@ static const struct option second_table[] = {
      "slow the client."},
     {"free", OPT_MS, AT(free_ms), NULL, 10, 0, 0, NULL, "No default, but a least value."},
     {"log_level", OPT_ENUM, AT(level), "info", 0, 0, OPT_RELOAD, levels, "What is logged."},
+    {"queue.", OPT_MAP, AT(queue), NULL, 0, 0, 0, secret_words, "Handed on to the queue."},
     {.name = NULL},
 };
 static const struct option *const tables[] = {first_table, second_table, NULL};
@@ -404,6 +407,96 @@ static void test_check_across_options(void **state)
     options_cleanup(&spec, &c);
 }
 
+/* ---- Maps ---- */
+
+static void expect_entries(const struct conf *c, const char *expected)
+{
+    struct buf text = BUF_INIT(1024);
+    for (const struct option_entry *e = c->queue; e && e->name; e++)
+        buf_addf(&text, "%s=%s;", e->name, e->value);
+    assert_string_equal(buf_str(&text), expected);
+    buf_cleanup(&text);
+}
+
+static void test_a_map_gathers_from_all_sources(void **state)
+{
+    (void)state;
+    struct conf c;
+    struct store_err err;
+    write_file("store = s\nqueue.a.b = file = 1\nqueue.gone = x\n  queue.only_file =  f \n");
+    setenv("EPUFS_QUEUE__A__B", "env", 1);
+    setenv("EPUFS_QUEUE__KEY_FILE", "/run/key", 1);
+    setenv("EPUFS_QUEUE_PORT", "tcp://10.0.0.1:80",
+           1); /* Kubernetes, for a service "epufs-queue" */
+    setenv("EPUFS_QUEUE__", "x", 1);
+    enum options_verdict verdict =
+        parse(&plain_spec, with_file("--queue.z 1 --queue.gone= --queue.z=2 --config FILE"), &c,
+              NULL, &err);
+    clearenv();
+    if (verdict != OPTIONS_RUN)
+        fail_msg("%s", err.msg);
+    expect_entries(&c, "a.b=env;gone=;only_file=f;key_file=/run/key;z=2;");
+    options_cleanup(&plain_spec, &c);
+    assert_null(c.queue);
+    assert_int_equal(parse(&plain_spec, "--store=s", &c, NULL, &err), OPTIONS_RUN);
+    assert_null(c.queue);
+    options_cleanup(&plain_spec, &c);
+}
+
+static void test_errors_of_a_map(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *line, *expected;
+    } cases[] = {
+        {"store = s\nqueue.a = 1\nqueue.b = 1\nqueue.a = 2\n", "--config=FILE",
+         "FILE line 4: option queue.a is set a second time"},
+        {"queue. = 1\n", "--config=FILE",
+         "FILE line 1: there is no option 'queue.'; epufs-test --help lists them"},
+        {"queue = 1\n", "--config=FILE",
+         "FILE line 1: there is no option 'queue'; epufs-test --help lists them"},
+        {"", "--store=s --queue.=x",
+         "command line: there is no option '--queue.'; epufs-test --help lists them"},
+        {"", "--store=s --no-queue.a",
+         "command line: there is no option '--no-queue.a'; epufs-test --help lists them"},
+        {"", "--store=s --queue.a", "option queue.a (command line): a value is missing"},
+        {"", "--store=s --queue.a=\x01",
+         "option queue.a (command line): '?' is not text without control characters"},
+        {"", "--store=s --queue.a.password=hunter2\x01",
+         "option queue.a.password (command line): the value (not shown) is not text without "
+         "control characters"},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        write_file(cases[i].text);
+        expect_error(cases[i].line, cases[i].expected);
+    }
+}
+
+static void test_secrets_of_a_map(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool secret;
+    } cases[] = {
+        {"a.password", true},
+        {"a.password.b", true},
+        {"pem", true},
+        {"a.password_file", false},
+        {"a.passwordfile", true},
+        {"pass.word", false},
+        {"_file", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        struct option map = second_table[LEN(second_table) - 2];
+        assert_int_equal(map.type, OPT_MAP);
+        assert_int_equal(options_is_secret_entry(&map, cases[i].name), cases[i].secret);
+        map.flags |= OPT_SECRET;
+        assert_true(options_is_secret_entry(&map, cases[i].name));
+    }
+}
+
 /* ---- Arguments ---- */
 
 static void test_arguments(void **state)
@@ -471,6 +564,7 @@ static void test_built_ins(void **state)
     expect_printed("--store=a --print-config", "# command line\nstore = a\n");
     expect_printed("--store=a --print-config", "# default\nthreads = 4\n");
     expect_printed("--store=a --print-config", "# not set\n# s3_secret_key = <unset>\n");
+    expect_printed("--store=a --print-config", "# not set\n# queue.NAME is not set\n");
     free(printed_by("--check-config", OPTIONS_EXIT_BAD));
     free(printed_by("--print-config", OPTIONS_EXIT_BAD));
 }
@@ -482,6 +576,15 @@ static void test_secrets_stay_secret(void **state)
     assert_null(strstr(text, "hunter2"));
     assert_non_null(strstr(text, "# s3_secret_key = <set>\n"));
     free(text);
+    text = printed_by("--store=a --queue.password=hunter2 --queue.pem= --queue.id=me "
+                      "--queue.password_file=/key --print-config",
+                      OPTIONS_EXIT_OK);
+    assert_null(strstr(text, "hunter2"));
+    assert_non_null(strstr(text, "# command line\n# queue.password = <set>\n"
+                                 "# command line\n# queue.pem = <unset>\n"
+                                 "# command line\nqueue.id = me\n"
+                                 "# command line\nqueue.password_file = /key\n"));
+    free(text);
 }
 
 static void test_printed_values_can_be_read_again(void **state)
@@ -490,7 +593,8 @@ static void test_printed_values_can_be_read_again(void **state)
     struct conf before, after;
     struct store_err err;
     static const char line[] = "--store=a=#b --listen= --no-verify --threads=9 --max-bytes=1536KiB "
-                               "--timeout=1500ms --log-level=warn --s3-secret-key=k";
+                               "--timeout=1500ms --log-level=warn --s3-secret-key=k "
+                               "--queue.b=#2 --queue.a= --queue.pem=k";
     assert_int_equal(parse(&plain_spec, line, &before, NULL, &err), OPTIONS_RUN);
     FILE *f = fopen(file_path, "w");
     assert_non_null(f);
@@ -506,6 +610,7 @@ static void test_printed_values_can_be_read_again(void **state)
     assert_int_equal(after.max_bytes, before.max_bytes);
     assert_int_equal(after.timeout_ms, before.timeout_ms);
     assert_int_equal(after.level, before.level);
+    expect_entries(&after, "b=#2;a=;");
     options_cleanup(&plain_spec, &before);
     options_cleanup(&plain_spec, &after);
 }
@@ -543,6 +648,7 @@ static void test_help_and_markdown(void **state)
     assert_non_null(strstr(text, "  --log-level=debug|info|warn\n"));
     assert_non_null(strstr(text, "(default 4, 1 to 64)"));
     assert_non_null(strstr(text, "(required)"));
+    assert_non_null(strstr(text, "  --queue.NAME=TEXT\n      Handed on to the queue.\n"));
     for (char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
         assert_true(strcspn(line, "\n") <= 80);
     free(text);
@@ -550,6 +656,7 @@ static void test_help_and_markdown(void **state)
     assert_non_null(strstr(text, "| `verify` | BOOL | `true` |  | yes | Checks \\| compares. |\n"));
     assert_non_null(strstr(text, "| `max_bytes` | BYTES | `100MiB` | 1KiB or more | yes | "));
     assert_non_null(strstr(text, "| `log_level` | debug\\|info\\|warn | `info` |"));
+    assert_non_null(strstr(text, "| `queue.NAME` | TEXT |  |  |  | Handed on to the queue. |"));
     free(text);
 }
 
@@ -560,7 +667,7 @@ static void test_reload(void **state)
     (void)state;
     struct conf c = {0};
     struct store_err err;
-    char text[256], *argv[MAX_WORDS];
+    char text[512], *argv[MAX_WORDS];
     snprintf(text, sizeof(text), "%s", with_file("--config=FILE --threads=5"));
     int argc = split(text, argv);
     write_file("store = one\n");
@@ -588,6 +695,9 @@ int main(void)
         cmocka_unit_test(test_errors_of_the_environment),
         cmocka_unit_test(test_foreign_variables_are_ignored),
         cmocka_unit_test(test_check_across_options),
+        cmocka_unit_test(test_a_map_gathers_from_all_sources),
+        cmocka_unit_test(test_errors_of_a_map),
+        cmocka_unit_test(test_secrets_of_a_map),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_built_ins),
         cmocka_unit_test(test_secrets_stay_secret),
