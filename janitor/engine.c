@@ -263,6 +263,7 @@ static int open_queue(struct janitor *j, bool consume, struct store_err *err)
         .max_outstanding = (uint32_t)c->max_outstanding,
         .session_timeout_ms = (uint32_t)c->kafka_session_timeout_ms,
         .extra = extra,
+        .settings = c->kafka_settings,
         .consume = consume,
         .message = on_message,
         .user = j,

@@ -10,6 +10,7 @@
 struct janitor_conf {
     struct service_conf service; /* first: see service.h */
     char *kafka_brokers, *kafka_group, *kafka_options;
+    struct option_entry *kafka_settings;
     char *deletions_topic, *completions_topic, *deadletter_topic;
     uint64_t kafka_session_timeout_ms, max_outstanding;
     char *redis_url;
@@ -22,6 +23,9 @@ struct janitor_conf {
     char *tenant, *timeline, *endpoint, *upto_gen, *reason, *not_before;
 };
 extern const struct option janitor_options[];
+
+/* conf.c: checks that others make of the options; for struct options_spec. */
+int conf_check(const void *conf, struct store_err *err);
 
 struct janitor {
     const struct janitor_conf *conf;

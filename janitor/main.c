@@ -8,13 +8,23 @@
     {                                                                                       \
         name, type, offsetof(struct janitor_conf, field), dflt, min, max, flags, NULL, help \
     }
+/* What is in the name of a secret among librdkafka's settings. */
+static const char *const kafka_secrets[] = {"password",           "pem", "secret", "token", "jaas",
+                                            "oauthbearer.config", NULL};
+
 const struct option janitor_options[] = {
     OPT("kafka_brokers", kafka_brokers, OPT_STRING, "127.0.0.1:9092", 0, 0, OPT_REQUIRED,
         "Bootstrap servers, host:port[,host:port…]."),
     OPT("kafka_group", kafka_group, OPT_STRING, "epufs-janitor", 0, 0, OPT_REQUIRED,
         "Consumer group: all janitors of one store share it."),
     OPT("kafka_options", kafka_options, OPT_STRING, NULL, 0, 0, OPT_SECRET,
-        "Further librdkafka settings, name=value, divided by commas."),
+        "Further librdkafka settings, name=value, divided by commas; kafka.NAME is the better "
+        "way."),
+    {"kafka.", OPT_MAP, offsetof(struct janitor_conf, kafka_settings), NULL, 0, 0, 0, kafka_secrets,
+     "A setting of librdkafka by its name, such as kafka.security.protocol=SASL_SSL; "
+     "kafka.consumer.NAME and kafka.producer.NAME are for one side. Those that the janitor relies "
+     "on are refused. A secret may stand in a file: kafka.sasl.password_file. In the environment "
+     "two underscores are a dot: EPUFS_KAFKA__SECURITY__PROTOCOL."},
     OPT("kafka_session_timeout", kafka_session_timeout_ms, OPT_MS, "45s", 6000, 3600000, 0,
         "How long the group waits for a silent member."),
     OPT("deletions_topic", deletions_topic, OPT_STRING, "epufs.deletions.v1", 0, 0, OPT_REQUIRED,
@@ -81,6 +91,7 @@ int main(int argc, char **argv)
         .summary = "Makes deletions of tenants, timelines and endpoints true.",
         .usage = "[run | status | delete]",
         .tables = tables,
+        .check = conf_check,
     };
     static const struct app app = {
         .program = "epufs-janitor",

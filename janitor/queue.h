@@ -12,6 +12,7 @@
 #ifndef JANITOR_QUEUE_H
 #define JANITOR_QUEUE_H
 
+#include "base/options.h"
 #include "janitor/event.h"
 
 struct queue;
@@ -37,7 +38,10 @@ struct queue_conf {
     const char *const *extra; /* NULL-terminated "name=value" for librdkafka, or "consumer.name=…",
                                  "producer.name=…" for one side; names that the janitor relies on
                                  are refused, as is what librdkafka does not know */
-    bool consume;             /* false: only publish */
+    const struct option_entry *settings; /* the same, as the options "kafka.NAME" give it; NULL or
+                                            ended by one without a name. For a setting that is a
+                                            secret also NAME_file: the file that it stands in */
+    bool consume;                        /* false: only publish */
     /* A message to take care of. On the queue's thread: must not block. The message is the
      * receiver's until queue_done(). */
     void (*message)(void *user, struct queue_msg *m);
@@ -54,6 +58,9 @@ struct queue_status {
     char last_error[200];
 };
 
+/* Whether each setting is known, allowed and, if it is to come from a file, there: -1 with
+ * STORE_INVALID otherwise. That they go together is seen by queue_open() only. */
+int queue_check_settings(const struct queue_conf *conf, struct store_err *err);
 /* Does not need a broker to be up. Returns -1 with STORE_INVALID for a refused setting. The first
  * message may come before this returns; it knows its queue. */
 int queue_open(const struct queue_conf *conf, struct queue **out, struct store_err *err);

@@ -95,7 +95,7 @@ static int new_consumer(struct queue *q, const struct queue_conf *c, struct stor
     q->consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
     if (!q->consumer) {
         rd_kafka_conf_destroy(conf);
-        return store_err_set(err, STORE_INVALID, "kafka consumer: %s", why);
+        return store_err_set(err, STORE_INVALID, "the kafka settings make no consumer: %s", why);
     }
     rd_kafka_poll_set_consumer(q->consumer);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);

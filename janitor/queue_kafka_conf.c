@@ -1,11 +1,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/codec.h"
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "janitor/queue_kafka.h"
+#include "janitor/secret_file.h"
 
-enum { DEFAULT_SESSION_MS = 45000 }; /* librdkafka's own */
+enum {
+    DEFAULT_SESSION_MS = 45000, /* librdkafka's own */
+    MAX_SETTING_NAME = 128,
+};
+
+#define FILE_SUFFIX "_file"
 
 /* ---- What librdkafka tells ---- */
 
@@ -37,34 +44,90 @@ static void on_log(const rd_kafka_t *rk, int syslog_level, const char *facility,
 
 /* What the promises of queue.h rest on, and what has an option of its own. */
 static const char *const refused_settings[] = {
+    /* Options of the janitor. */
     "bootstrap.servers",
     "metadata.broker.list",
     "group.id",
-    "group.instance.id", /* close() would not leave the group, and a twin is a fatal error */
     "session.timeout.ms",
+    /* Offsets are stored and committed by hand, at the broker, and nothing is skipped. */
     "enable.auto.commit",
     "auto.commit.enable",
     "enable.auto.offset.store",
     "auto.offset.reset",
+    "offset.store.method",
+    "offset.store.path",
+    "offset.store.sync.interval.ms",
+    "isolation.level", /* else events of aborted transactions are taken */
+    "topic.blacklist", /* would hide a topic without a word */
+    /* Membership of the group. */
+    "group.instance.id", /* close() would not leave the group, and a twin is a fatal error */
+    "group.protocol.type",
     "partition.assignment.strategy",
-    "transactional.id",
+    /* What a delivery report means, and that there is one. */
     "acks",
     "request.required.acks",
+    "enable.idempotence",
+    "enable.gapless.guarantee", /* one message that is given up would end the producer */
+    "transactional.id",
     "delivery.report.only.error",
     "message.timeout.ms",
     "delivery.timeout.ms",
+    "partitioner", /* a tenant's messages stay in order by their key */
+    "queuing.strategy",
+    /* How librdkafka and the program are tied together. */
+    "enabled_events",
+    "log.queue",
+    "internal.termination.signal",
+    "test.mock.num.brokers", /* takes the place of the brokers */
     NULL,
+};
+
+/* Settings whose value may stand in a file. PEM could not be given otherwise: it has several
+ * lines. */
+static const char *const secret_settings[] = {
+    "sasl.username",           "sasl.password",
+    "sasl.oauthbearer.config", "sasl.oauthbearer.client.secret",
+    "ssl.key.password",        "ssl.key.pem",
+    "ssl.certificate.pem",     "ssl.ca.pem",
+    "ssl.keystore.password",   NULL,
 };
 
 struct setting {
     const char *name, *value;
 };
 
+static bool is_among(const char *const *names, const char *name)
+{
+    while (*names && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
+}
+
+/* librdkafka takes any, and looks at it only when the protocol is one with SASL. */
+static int check_mechanism(const char *name, const char *value, struct store_err *err)
+{
+    static const char *const known[] = {"PLAIN",       "SCRAM-SHA-256", "SCRAM-SHA-512",
+                                        "OAUTHBEARER", "GSSAPI",        NULL};
+    char shown[64];
+    if ((strcmp(name, "sasl.mechanism") != 0 && strcmp(name, "sasl.mechanisms") != 0) ||
+        is_among(known, value))
+        return 0;
+    return store_err_set(err, STORE_INVALID,
+                         "kafka setting '%s' is '%s'; expected PLAIN, SCRAM-SHA-256, "
+                         "SCRAM-SHA-512, OAUTHBEARER or GSSAPI",
+                         name, text_excerpt(value, strlen(value), shown, sizeof(shown)));
+}
+
 static int set(rd_kafka_conf_t *conf, const char *name, const char *value, struct store_err *err)
 {
     char why[200];
+    if (check_mechanism(name, value, err))
+        return -1;
     if (rd_kafka_conf_set(conf, name, value, why, sizeof(why)) == RD_KAFKA_CONF_OK)
         return 0;
+    if (is_among(secret_settings, name))
+        return store_err_set(err, STORE_INVALID,
+                             "kafka setting '%s': librdkafka refuses the value (not shown)", name);
     return store_err_set(err, STORE_INVALID, "kafka setting: %s", why);
 }
 
@@ -77,42 +140,103 @@ static int set_all(rd_kafka_conf_t *conf, const struct setting *settings, struct
     return 0;
 }
 
-/* "consumer.name=value" and "producer.name=value" are for one side, "name=value" for both. Values
- * may be secrets and stay out of messages. */
+/* "NAME_file": the value is what stands in the file. */
+static int set_from_file(rd_kafka_conf_t *conf, const char *name, const char *path,
+                         struct store_err *err)
+{
+    char real[MAX_SETTING_NAME];
+    struct store_err cause;
+    snprintf(real, sizeof(real), "%.*s", (int)(strlen(name) - strlen(FILE_SUFFIX)), name);
+    if (!is_among(secret_settings, real))
+        return store_err_set(err, STORE_INVALID, "kafka setting '%s': '%s' cannot come from a file",
+                             name, real);
+    char *value = secret_file_read(path, &cause);
+    if (!value)
+        return store_err_set(err, STORE_INVALID, "kafka setting '%s': %s", name, cause.msg);
+    int rc = set(conf, real, value, err);
+    secret_file_forget(value);
+    return rc;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && !strcmp(text + n - m, end);
+}
+
+/* Takes the side off a name: false when it is for the other one. */
+static bool is_for(const char *side, const char **name)
+{
+    static const char *const sides[] = {"consumer.", "producer."};
+    for (size_t i = 0; i < LEN(sides); i++) {
+        size_t n = strlen(sides[i]);
+        if (strncmp(*name, sides[i], n) != 0)
+            continue;
+        *name += n;
+        return !strcmp(sides[i], side);
+    }
+    return true;
+}
+
+/* "consumer.name" and "producer.name" are for one side, "name" for both. Values may be secrets and
+ * stay out of messages. */
+static int set_given(rd_kafka_conf_t *conf, const char *side, const char *name, const char *value,
+                     struct store_err *err)
+{
+    static const char topic[] = "topic."; /* librdkafka takes "topic.acks" for "acks" */
+    if (!is_for(side, &name))
+        return 0;
+    const char *bare = strncmp(name, topic, sizeof(topic) - 1) ? name : name + sizeof(topic) - 1;
+    if (is_among(refused_settings, name) || is_among(refused_settings, bare))
+        return store_err_set(err, STORE_INVALID,
+                             "kafka setting '%s' is the janitor's own and cannot be changed", name);
+    if (ends_with(name, FILE_SUFFIX))
+        return set_from_file(conf, name, value, err);
+    return set(conf, name, value, err);
+}
+
+/* "name=value" */
 static int set_extra(rd_kafka_conf_t *conf, const char *side, const char *text,
                      struct store_err *err)
 {
-    static const char *const sides[] = {"consumer.", "producer."};
-    char name[128];
-    for (size_t i = 0; i < LEN(sides); i++) {
-        size_t n = strlen(sides[i]);
-        if (strncmp(text, sides[i], n) != 0)
-            continue;
-        if (strcmp(sides[i], side) != 0)
-            return 0;
-        text += n;
-        break;
-    }
+    char name[MAX_SETTING_NAME];
     const char *value = strchr(text, '=');
     size_t n = value ? (size_t)(value - text) : 0;
     if (n == 0 || n >= sizeof(name))
         return store_err_set(err, STORE_INVALID, "a kafka setting is not of the form name=value");
     memcpy(name, text, n);
     name[n] = '\0';
-    for (size_t i = 0; refused_settings[i]; i++) {
-        if (!strcmp(name, refused_settings[i]))
-            return store_err_set(err, STORE_INVALID,
-                                 "kafka setting '%s' is the janitor's own and cannot be changed",
-                                 name);
-    }
-    return set(conf, name, value + 1, err);
+    return set_given(conf, side, name, value + 1, err);
 }
 
-static int set_extras(rd_kafka_conf_t *conf, const char *side, const char *const *extra,
+/* Refuses a secret that is given both by its name and by a file. */
+static int check_pair(const struct option_entry *all, const struct option_entry *file,
                       struct store_err *err)
 {
-    for (; extra && *extra; extra++) {
+    size_t n = strlen(file->name) - strlen(FILE_SUFFIX);
+    for (const struct option_entry *e = all; e->name; e++) {
+        if (*e->value && strlen(e->name) == n && !strncmp(e->name, file->name, n))
+            return store_err_set(err, STORE_INVALID,
+                                 "kafka setting '%s': '%s' is given too; expected one of them",
+                                 file->name, e->name);
+    }
+    return 0;
+}
+
+/* What the operator wants; the map of options has the last word. */
+static int set_extras(rd_kafka_conf_t *conf, const char *side, const struct queue_conf *c,
+                      struct store_err *err)
+{
+    for (const char *const *extra = c->extra; extra && *extra; extra++) {
         if (set_extra(conf, side, *extra, err))
+            return -1;
+    }
+    for (const struct option_entry *e = c->settings; e && e->name; e++) {
+        if (!*e->value)
+            continue;
+        if (ends_with(e->name, FILE_SUFFIX) && check_pair(c->settings, e, err))
+            return -1;
+        if (set_given(conf, side, e->name, e->value, err))
             return -1;
     }
     return 0;
@@ -162,7 +286,7 @@ rd_kafka_conf_t *kafka_producer_conf(struct queue *q, const struct queue_conf *c
     rd_kafka_conf_t *conf = base_conf(q);
     rd_kafka_conf_set_dr_msg_cb(conf, kafka_on_delivery);
     return conf_unless(conf, set_all(conf, defaults, err) ||
-                                 set_extras(conf, "producer.", c->extra, err) ||
+                                 set_extras(conf, "producer.", c, err) ||
                                  set_all(conf, fixed, err));
 }
 
@@ -203,6 +327,17 @@ rd_kafka_conf_t *kafka_consumer_conf(struct queue *q, const struct queue_conf *c
     rd_kafka_conf_set_rebalance_cb(conf, kafka_on_rebalance);
     rd_kafka_conf_set_offset_commit_cb(conf, kafka_on_commit);
     return conf_unless(conf, set_all(conf, defaults, err) ||
-                                 set_extras(conf, "consumer.", c->extra, err) ||
+                                 set_extras(conf, "consumer.", c, err) ||
                                  set_all(conf, fixed, err));
+}
+
+int queue_check_settings(const struct queue_conf *c, struct store_err *err)
+{
+    rd_kafka_conf_t *producer = kafka_producer_conf(NULL, c, err);
+    rd_kafka_conf_t *consumer = producer ? kafka_consumer_conf(NULL, c, err) : NULL;
+    if (producer)
+        rd_kafka_conf_destroy(producer);
+    if (consumer)
+        rd_kafka_conf_destroy(consumer);
+    return consumer ? 0 : -1;
 }

@@ -152,7 +152,7 @@ rd_kafka_t *kafka_new_producer(struct queue *q, struct store_err *err)
     if (rk)
         return rk;
     rd_kafka_conf_destroy(conf);
-    store_err_set(err, STORE_INVALID, "kafka producer: %s", why);
+    store_err_set(err, STORE_INVALID, "the kafka settings make no producer: %s", why);
     return NULL;
 }
 

@@ -26,10 +26,10 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 log.dirs={folder}/data
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -202,14 +202,28 @@ class Kafka(Broker):
     def _has_topics(self) -> bool:
         return self._topics.items() <= kafka_client.topics(self.bootstrap).items()
 
+    def _listeners(self) -> dict[str, int]:
+        """The port of each security protocol."""
+        return {"PLAINTEXT": self.port}
+
+    def _more_properties(self) -> str:
+        return ""
+
+    def _format_options(self) -> list[str]:
+        return []
+
     def _format(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        listeners = [f"{name}://127.0.0.1:{port}" for name, port in self._listeners().items()]
         text = PROPERTIES.format(
-            folder=self.folder, port=self.port, controller_port=self._controller_port
+            folder=self.folder,
+            listeners=",".join(listeners),
+            controller_port=self._controller_port,
         )
-        self._properties.write_text(text, encoding="utf-8")
+        self._properties.write_text(text + self._more_properties(), encoding="utf-8")
         (self.folder / "log4j.properties").write_text(LOG4J, encoding="utf-8")
         # The tool takes an id that begins with "-" for an option.
         cluster_id = "E" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         tool = [*self._java, "kafka.tools.StorageTool", "format"]
-        run([*tool, "-t", cluster_id, "-c", self._properties], timeout_s=START_TIMEOUT_S)
+        options = ["-t", cluster_id, "-c", str(self._properties), *self._format_options()]
+        run([*tool, *options], timeout_s=START_TIMEOUT_S)

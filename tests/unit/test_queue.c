@@ -220,81 +220,6 @@ static void assert_all_seen_once(const struct receiver *r, int n)
     assert_int_equal(r->n_seen, n);
 }
 
-/* ---- Settings ---- */
-
-static void settings_that_would_break_a_promise_are_refused(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *setting, *message;
-    } cases[] = {
-        {"enable.auto.commit=true", "enable.auto.commit"},
-        {"auto.commit.enable=true", "auto.commit.enable"},
-        {"enable.auto.offset.store=true", "enable.auto.offset.store"},
-        {"auto.offset.reset=latest", "auto.offset.reset"},
-        {"consumer.auto.offset.reset=latest", "auto.offset.reset"},
-        {"partition.assignment.strategy=cooperative-sticky", "partition.assignment.strategy"},
-        {"group.id=other", "group.id"},
-        {"group.instance.id=me", "group.instance.id"},
-        {"bootstrap.servers=elsewhere:9092", "bootstrap.servers"},
-        {"metadata.broker.list=elsewhere:9092", "metadata.broker.list"},
-        {"producer.acks=0", "acks"},
-        {"message.timeout.ms=1", "message.timeout.ms"},
-        {"no.such.setting=1", "no.such.setting"},
-        {"producer.no.such.setting=1", "no.such.setting"},
-        {"security.protocol=bogus", "security.protocol"},
-        {"hunter2", "name=value"},
-        {"=hunter2", "name=value"},
-        {"", "name=value"},
-    };
-    for (size_t i = 0; i < LEN(cases); i++) {
-        struct receiver r = RECEIVER_INIT;
-        struct queue_conf conf = conf_for(&r, 1);
-        const char *const extra[] = {cases[i].setting, NULL};
-        struct queue *q = NULL;
-        struct store_err err = {0};
-        conf.extra = extra;
-        assert_int_equal(queue_open(&conf, &q, &err), -1);
-        print_message("%s\n", err.msg);
-        assert_int_equal(err.code, STORE_INVALID);
-        assert_non_null(strstr(err.msg, cases[i].message));
-        assert_null(strstr(err.msg, "hunter2"));
-    }
-}
-
-static void what_is_missing_is_named(void **state)
-{
-    (void)state;
-    struct receiver r = RECEIVER_INIT;
-    struct queue_conf conf = conf_for(&r, 1);
-    struct queue *q = NULL;
-    struct store_err err = {0};
-    conf.brokers = NULL;
-    assert_int_equal(queue_open(&conf, &q, &err), -1);
-    assert_int_equal(err.code, STORE_INVALID);
-    conf = conf_for(&r, 1);
-    conf.group = "";
-    assert_int_equal(queue_open(&conf, &q, &err), -1);
-    conf = conf_for(&r, 1);
-    conf.deletions_topic = "^.*";
-    assert_int_equal(queue_open(&conf, &q, &err), -1);
-    assert_non_null(strstr(err.msg, "pattern"));
-}
-
-static void other_settings_reach_their_side(void **state)
-{
-    (void)state;
-    struct receiver r = RECEIVER_INIT;
-    struct queue_conf conf = conf_for(&r, 1);
-    const char *const extra[] = {"client.id=mine", "consumer.fetch.min.bytes=1",
-                                 "producer.linger.ms=1", "fetch.wait.max.ms=50", NULL};
-    struct queue *q = NULL;
-    struct store_err err = {0};
-    conf.extra = extra;
-    assert_int_equal(queue_open(&conf, &q, &err), 0);
-    queue_close(q, 5000);
-}
-
 /* ---- Publishing ---- */
 
 static int publish_text(struct queue *q, enum queue_topic topic, const char *value,
@@ -654,9 +579,6 @@ static void a_queue_opens_without_any_broker(void **state)
 #define TEST(f) cmocka_unit_test_setup(f, fresh_topic)
 
 static const struct CMUnitTest tests[] = {
-    TEST(settings_that_would_break_a_promise_are_refused),
-    TEST(what_is_missing_is_named),
-    TEST(other_settings_reach_their_side),
     TEST(a_message_arrives_as_it_was_sent),
     TEST(many_threads_publish_at_once),
     TEST(failures_say_whether_to_try_again),
