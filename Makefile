@@ -31,7 +31,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS) -Wl,-z,relro,-z,now \
 STORE_LIBS   := -lcurl -lcrypto -lexpat -ljansson -lisal -lzstd
 EPUFS_LIBS   := -ljansson -lcrypto
 SERVICE_LIBS := -lmicrohttpd -ljansson
-JANITOR_LIBS := -lrdkafka -lhiredis
+JANITOR_LIBS := -lrdkafka -lhiredis -lssl -lcrypto
 
 src         = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c)))
 obj         = $(patsubst %.c,$(B)/obj/%.o,$(1))

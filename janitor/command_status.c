@@ -97,11 +97,21 @@ static void print_header(const char *title)
            "SINCE", "SCOPE");
 }
 
+static void print_completed_header(bool up, const char *why)
+{
+    char title[256];
+    snprintf(title, sizeof(title), "\nCompleted lately%s%s",
+             up ? "" : ": Redis does not answer: ", up ? "" : why);
+    print_header(title);
+}
+
 static void print_all(struct status *st, bool json)
 {
     struct ledger_job recent[MAX_RECENT], r;
     size_t n_recent = MAX_RECENT;
     bool up = ledger_recent(st->janitor.ledger, recent, &n_recent) == LEDGER_OK;
+    char why[200];
+    ledger_why_down(st->janitor.ledger, why, sizeof(why));
     json_t *open = json_array(), *done = json_array();
     if (!json)
         print_header("Open");
@@ -114,7 +124,7 @@ static void print_all(struct status *st, bool json)
             print_row(&r);
     }
     if (!json)
-        print_header(up ? "\nCompleted lately" : "\nCompleted lately: Redis does not answer");
+        print_completed_header(up, why);
     for (size_t i = 0; up && i < n_recent; i++) {
         if (json)
             json_array_append_new(done, job_json(&recent[i]));
@@ -122,6 +132,8 @@ static void print_all(struct status *st, bool json)
             print_row(&recent[i]);
     }
     json_t *all = json_pack("{s:o,s:o,s:b}", "open", open, "completed", done, "ledger_up", (int)up);
+    if (!up)
+        json_object_set_new(all, "ledger_error", json_string(why));
     if (json) {
         json_dumpf(all, stdout, JSON_INDENT(2));
         putchar('\n');
@@ -134,10 +146,11 @@ int command_status(struct service *s)
     struct status st = {0};
     struct store_err err;
     const struct janitor_conf *c = s->conf;
+    const struct redis_conf redis = conf_redis(c);
     st.janitor.conf = c;
     int rc = -1;
     if (service_open_store(s, &err) == 0 && store_loop_new(&st.loop, &err) == 0 &&
-        ledger_open(c->redis_url, (uint32_t)c->redis_timeout_ms, &st.janitor.ledger, &err) == 0) {
+        ledger_open_conf(&redis, &st.janitor.ledger, &err) == 0) {
         st.janitor.store = s->store;
         rc = list_intents(&st, &err);
     }

@@ -281,7 +281,8 @@ int engine_open(struct janitor *j, struct service *s, bool consume, struct store
     j->store = s->store;
     name_ourselves(j);
     j->schedule = schedule_new(j->conf->max_open_jobs);
-    if (ledger_open(j->conf->redis_url, (uint32_t)j->conf->redis_timeout_ms, &j->ledger, err) != 0)
+    const struct redis_conf redis = conf_redis(j->conf);
+    if (ledger_open_conf(&redis, &j->ledger, err) != 0)
         return -1;
     return open_queue(j, consume, err);
 }

@@ -13,7 +13,8 @@ struct janitor_conf {
     struct option_entry *kafka_settings;
     char *deletions_topic, *completions_topic, *deadletter_topic;
     uint64_t kafka_session_timeout_ms, max_outstanding;
-    char *redis_url;
+    char *redis_url, *redis_password_file, *redis_sentinel_password_file;
+    char *redis_ca_file, *redis_client_cert_file, *redis_client_key_file;
     uint64_t redis_timeout_ms, ledger_keep_ms, lease_ms;
     uint64_t upload_window_ms;
     uint64_t intent_scan_interval_ms;
@@ -24,7 +25,9 @@ struct janitor_conf {
 };
 extern const struct option janitor_options[];
 
-/* conf.c: checks that others make of the options; for struct options_spec. */
+/* conf.c: what the options say to others; strings are borrowed. */
+struct redis_conf conf_redis(const struct janitor_conf *c);
+/* Checks that span options or that others make; for struct options_spec. */
 int conf_check(const void *conf, struct store_err *err);
 
 struct janitor {

@@ -1,6 +1,6 @@
 /* ledger.h - progress, leases and status of deletions, for people and to save work. Nothing rests
- * on it: every function may answer LEDGER_DOWN, and the caller goes on without. ledger_redis.c is
- * the only file that knows hiredis.
+ * on it: every function may answer LEDGER_DOWN, and the caller goes on without. ledger_redis.c and
+ * the redis_*.c files are the only ones that know hiredis.
  *
  * Keys: epufs:job:{<job_id>} a hash; epufs:open and epufs:done sorted sets of job ids, by time,
  * epufs:done bounded in length. Scripts use the server's clock. Thread-safe: one connection behind
@@ -11,6 +11,7 @@
 #define JANITOR_LEDGER_H
 
 #include "epufs/deletion.h"
+#include "janitor/redis_conf.h"
 
 struct ledger;
 
@@ -40,11 +41,16 @@ struct ledger_job {
     char error[200]; /* the last failure, or "" */
 };
 
-/* url: redis://[user:password@]host[:port][/db]; NULL or "": no ledger at all (always DOWN).
- * Does not need the server to be up. -1 with STORE_INVALID for a malformed URL. */
+/* url: see redis_url.h; NULL or "": no ledger at all (always DOWN). Does not need the server to be
+ * up. -1 with STORE_INVALID for a malformed URL. */
 int ledger_open(const char *url, uint32_t timeout_ms, struct ledger **out, struct store_err *err);
+/* The same with all that can be said of a Redis; conf is copied. Fails as redis_link_open() does.
+ */
+int ledger_open_conf(const struct redis_conf *conf, struct ledger **out, struct store_err *err);
 void ledger_close(struct ledger *l);
 bool ledger_up(struct ledger *l); /* whether the last command was answered; a PING when in doubt */
+/* For people: why the latest attempt had no answer; "" when it had one. Returns buf. */
+const char *ledger_why_down(struct ledger *l, char *buf, size_t n);
 
 /* Takes or renews the lease of job->job_id for owner, and creates the record from job when there
  * is none. On OK *job is the record (cursor, files, bytes of earlier runs included), attempts and

@@ -1,24 +1,15 @@
-#include <errno.h>
-#include <hiredis/hiredis.h>
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "base/clock.h"
 #include "base/codec.h"
-#include "base/log.h"
 #include "base/xalloc.h"
 #include "janitor/ledger.h"
+#include "janitor/redis_link.h"
 
 enum {
-    RETRY_AFTER_MS = 1000,        /* no attempt for so long after a failure */
-    QUIET_MS = 10000,             /* a full Redis answers a PING, and comes and goes */
-    SURE_FOR_MS = 1000,           /* how long an answer tells that Redis is up */
     OPEN_KEEP_S = 30 * 24 * 3600, /* an open record that nobody touches goes in the end */
     MAX_OPEN = 100000,            /* ids in epufs:open, should their ends have been lost */
     MAX_DONE = 1000,              /* ids in epufs:done */
@@ -81,95 +72,9 @@ static const char *const script_texts[N_SCRIPTS] = {
 };
 
 struct ledger {
-    char *host, *user, *password; /* user, password: NULL when not given */
-    uint16_t port;
-    uint32_t db;
-    struct timeval timeout;
+    struct redis_link *redis;
     char shas[N_SCRIPTS][SHA1_HEX_SIZE];
-
-    pthread_mutex_t lock;     /* for what follows */
-    redisContext *redis;      /* NULL: not connected */
-    uint64_t closed_until_ms; /* no attempt before */
-    uint64_t heard_ms;        /* the latest answer */
-    bool up;
-    bool down_logged;
-    uint64_t quiet_until_ms; /* no further outage is logged before */
 };
-
-/* ---- The URL ---- */
-
-static char *decode(const char *s, size_t n)
-{
-    char *out = xmalloc(n + 1);
-    size_t len;
-    if (percent_decode(s, n, out, &len))
-        return out;
-    free(out);
-    return NULL;
-}
-
-/* "[user]:password@" or "user@" without the '@'. */
-static bool parse_credentials(struct ledger *l, const char *s, size_t n)
-{
-    const char *colon = memchr(s, ':', n);
-    size_t user_len = colon ? (size_t)(colon - s) : n;
-    if (!colon)
-        return false; /* a user without a password is of no use */
-    if (user_len > 0 && !(l->user = decode(s, user_len)))
-        return false;
-    return (l->password = decode(colon + 1, n - user_len - 1)) != NULL;
-}
-
-/* "host", "host:port", "[v6]", "[v6]:port" */
-static bool parse_host(struct ledger *l, const char *s, size_t n)
-{
-    const char *end = s + n, *port;
-    uint64_t value;
-    if (n > 0 && *s == '[') {
-        const char *bracket = memchr(s, ']', n);
-        if (!bracket)
-            return false;
-        l->host = xstrndup(s + 1, (size_t)(bracket - s - 1));
-        port = bracket + 1;
-    } else {
-        const char *colon = memchr(s, ':', n);
-        port = colon ? colon : end;
-        l->host = xstrndup(s, (size_t)(port - s));
-    }
-    l->port = 6379;
-    if (port < end) {
-        if (*port != ':' || !parse_u64(port + 1, (size_t)(end - port - 1), &value) || value == 0 ||
-            value > UINT16_MAX)
-            return false;
-        l->port = (uint16_t)value;
-    }
-    return *l->host != '\0';
-}
-
-static bool parse_url(struct ledger *l, const char *url)
-{
-    static const char scheme[] = "redis://";
-    if (strncasecmp(url, scheme, sizeof(scheme) - 1) != 0)
-        return false;
-    const char *s = url + sizeof(scheme) - 1;
-    size_t n = strcspn(s, "/?#");
-    const char *path = s + n, *at = memrchr(s, '@', n);
-    uint64_t db;
-    if (at) {
-        if (!parse_credentials(l, s, (size_t)(at - s)))
-            return false;
-        n -= (size_t)(at + 1 - s);
-        s = at + 1;
-    }
-    if (!parse_host(l, s, n))
-        return false;
-    if (!*path || !strcmp(path, "/"))
-        return true;
-    if (*path != '/' || !parse_u64(path + 1, strlen(path + 1), &db) || db > 1000000)
-        return false;
-    l->db = (uint32_t)db;
-    return true;
-}
 
 /* ---- Opening ---- */
 
@@ -189,203 +94,47 @@ static void name_scripts(struct ledger *l)
     }
 }
 
-int ledger_open(const char *url, uint32_t timeout_ms, struct ledger **out, struct store_err *err)
+int ledger_open_conf(const struct redis_conf *conf, struct ledger **out, struct store_err *err)
 {
     struct ledger *l = xcalloc(1, sizeof(*l));
-    pthread_mutex_init(&l->lock, NULL);
-    if (timeout_ms == 0)
-        timeout_ms = 1000;
-    l->timeout.tv_sec = timeout_ms / 1000;
-    l->timeout.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000;
-    if (url && *url && !parse_url(l, url)) {
-        ledger_close(l);
-        /* The URL may hold a password, so it is not shown. */
-        return store_err_set(err, STORE_INVALID,
-                             "the ledger's URL is malformed; expected "
-                             "redis://[[user]:password@]host[:port][/db]");
+    if (redis_link_open(conf, &l->redis, err) != 0) {
+        free(l);
+        return -1;
     }
     name_scripts(l);
     *out = l;
     return 0;
 }
 
+int ledger_open(const char *url, uint32_t timeout_ms, struct ledger **out, struct store_err *err)
+{
+    return ledger_open_conf(&(struct redis_conf){.url = url, .timeout_ms = timeout_ms}, out, err);
+}
+
 void ledger_close(struct ledger *l)
 {
     if (!l)
         return;
-    if (l->redis)
-        redisFree(l->redis);
-    if (l->password)
-        OPENSSL_cleanse(l->password, strlen(l->password));
-    free(l->host);
-    free(l->user);
-    free(l->password);
-    pthread_mutex_destroy(&l->lock);
+    redis_link_close(l->redis);
     free(l);
 }
 
-/* ---- The connection; all under the lock ---- */
-
-static void disconnect(struct ledger *l)
+bool ledger_up(struct ledger *l)
 {
-    if (l->redis)
-        redisFree(l->redis);
-    l->redis = NULL;
+    return redis_link_up(l->redis);
 }
 
-/* After a failure the context is dead for good: a late answer would be taken for that of the next
- * command. */
-static void went_down(struct ledger *l, const char *why)
+const char *ledger_why_down(struct ledger *l, char *buf, size_t n)
 {
-    uint64_t now_ms = clock_mono_ms();
-    if (!l->down_logged && now_ms >= l->quiet_until_ms) {
-        log_warn("ledger is down; going on without", LOG_S("error", why));
-        l->down_logged = true;
-        l->quiet_until_ms = now_ms + QUIET_MS;
-    }
-    disconnect(l);
-    l->up = false;
-    l->closed_until_ms = now_ms + RETRY_AFTER_MS;
-}
-
-/* Error answers of a server that cannot serve anybody now. Older servers put the name into the
- * middle of a script's error. */
-static bool means_down(const char *error)
-{
-    static const char *const names[] = {"OOM ",     "MISCONF ",    "READONLY ",   "LOADING ",
-                                        "BUSY ",    "NOAUTH ",     "WRONGPASS ",  "NOPERM ",
-                                        "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN ", "NOREPLICAS "};
-    for (size_t i = 0; i < LEN(names); i++) {
-        if (strstr(error, names[i]))
-            return true;
-    }
-    return false;
-}
-
-/* Sends one command and waits for its answer. NULL: the connection is lost, and so closed. */
-static redisReply *exchange(struct ledger *l, int n, const char **args, const size_t *lens)
-{
-    errno = 0;
-    redisReply *r = redisCommandArgv(l->redis, n, args, lens);
-    if (!r)
-        went_down(l, errno == EAGAIN ? "no answer in time" : l->redis->errstr);
-    return r;
-}
-
-/* A step of the greeting: anything but a status is a failure. */
-static bool greet(struct ledger *l, int n, const char **args)
-{
-    redisReply *r = exchange(l, n, args, NULL);
-    if (!r)
-        return false;
-    bool ok = r->type == REDIS_REPLY_STATUS;
-    if (!ok)
-        went_down(l, r->type == REDIS_REPLY_ERROR ? r->str : "an odd answer");
-    freeReplyObject(r);
-    return ok;
-}
-
-static bool login(struct ledger *l)
-{
-    const char *with_user[] = {"AUTH", l->user, l->password};
-    const char *without[] = {"AUTH", l->password};
-    if (!l->password)
-        return true;
-    return l->user ? greet(l, 3, with_user) : greet(l, 2, without);
-}
-
-static bool select_db(struct ledger *l)
-{
-    char db[16];
-    const char *args[] = {"SELECT", db};
-    snprintf(db, sizeof(db), "%" PRIu32, l->db);
-    return l->db == 0 || greet(l, 2, args);
-}
-
-/* A stopped server accepts connections all the same, hence the PING. */
-static bool connect_anew(struct ledger *l)
-{
-    const char *ping[] = {"PING"};
-    l->redis = redisConnectWithTimeout(l->host, l->port, l->timeout);
-    if (!l->redis || l->redis->err) {
-        went_down(l, l->redis ? l->redis->errstr : "out of memory");
-        return false;
-    }
-    if (redisSetTimeout(l->redis, l->timeout) != REDIS_OK) {
-        went_down(l, l->redis->errstr);
-        return false;
-    }
-    return login(l) && select_db(l) && greet(l, 1, ping);
-}
-
-static bool ready(struct ledger *l)
-{
-    if (!l->host || clock_mono_ms() < l->closed_until_ms)
-        return false;
-    return l->redis || connect_anew(l);
-}
-
-static void heard(struct ledger *l)
-{
-    if (l->down_logged)
-        log_info("ledger is up again");
-    l->down_logged = false;
-    l->up = true;
-    l->heard_ms = clock_mono_ms();
-}
-
-static bool is_error(const redisReply *r, const char *name)
-{
-    return r->type == REDIS_REPLY_ERROR && !strncmp(r->str, name, strlen(name));
-}
-
-/* One command, with the lock held. NULL: no use of any answer; the caller goes on without. */
-static redisReply *command_locked(struct ledger *l, int n, const char **args, const size_t *lens)
-{
-    redisReply *r = ready(l) ? exchange(l, n, args, lens) : NULL;
-    if (!r)
-        return NULL;
-    if (r->type != REDIS_REPLY_ERROR || is_error(r, "NOSCRIPT")) {
-        heard(l);
-        return r;
-    }
-    if (means_down(r->str))
-        went_down(l, r->str);
-    else
-        log_warn("ledger refused a command", LOG_S("error", r->str));
-    freeReplyObject(r);
-    return NULL;
-}
-
-static redisReply *command(struct ledger *l, int n, const char **args)
-{
-    pthread_mutex_lock(&l->lock);
-    redisReply *r = command_locked(l, n, args, NULL);
-    pthread_mutex_unlock(&l->lock);
-    return r;
+    return redis_link_why_down(l->redis, buf, n);
 }
 
 /* For those whose answer does not matter: epufs:open and epufs:done only serve people. */
 static void tell(struct ledger *l, int n, const char **args)
 {
-    redisReply *r = command(l, n, args);
+    redisReply *r = redis_link_command(l->redis, n, args);
     if (r)
         freeReplyObject(r);
-}
-
-bool ledger_up(struct ledger *l)
-{
-    const char *ping[] = {"PING"};
-    pthread_mutex_lock(&l->lock);
-    bool doubt = clock_mono_ms() - l->heard_ms > SURE_FOR_MS || !l->up;
-    if (doubt) {
-        redisReply *r = command_locked(l, 1, ping, NULL);
-        if (r)
-            freeReplyObject(r);
-    }
-    bool up = l->up;
-    pthread_mutex_unlock(&l->lock);
-    return up;
 }
 
 /* ---- Arguments of scripts ---- */
@@ -573,13 +322,13 @@ static void begin_script(struct args *a, enum script_id id, const struct ledger 
 
 static redisReply *run_script(struct ledger *l, enum script_id id, struct args *a)
 {
-    redisReply *r = command(l, a->n, a->texts);
-    if (!r || !is_error(r, "NOSCRIPT"))
+    redisReply *r = redis_link_command(l->redis, a->n, a->texts);
+    if (!r || r->type != REDIS_REPLY_ERROR) /* the one error that is handed on is NOSCRIPT */
         return r;
     freeReplyObject(r);
     a->texts[0] = "EVAL";
     a->texts[1] = script_texts[id];
-    return command(l, a->n, a->texts);
+    return redis_link_command(l->redis, a->n, a->texts);
 }
 
 /* ---- The sets for people ---- */
@@ -688,7 +437,7 @@ enum ledger_verdict ledger_recent(struct ledger *l, struct ledger_job *jobs, siz
     if (room == 0)
         return LEDGER_OK;
     snprintf(last, sizeof(last), "%zu", room - 1);
-    redisReply *ids = command(l, LEN(range), range);
+    redisReply *ids = redis_link_command(l->redis, LEN(range), range);
     enum ledger_verdict verdict = ids ? LEDGER_OK : LEDGER_DOWN;
     for (size_t i = 0; ids && i < ids->elements && verdict != LEDGER_DOWN; i++) {
         /* An id may outlive its record, which expires. */

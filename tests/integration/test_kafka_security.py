@@ -184,6 +184,7 @@ def run_janitor(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
         ("--kafka.sasl.password_file=/nonexistent", "'/nonexistent'"),
         ("--kafka.", "there is no option '--kafka.'"),
         ("--kafka.group.id", "a value is missing"),
+        ("--redis-url=rediss://", "redis_url is malformed"),
     ],
 )
 def test_settings_that_are_refused(option: str, said: str):

@@ -5,119 +5,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <arpa/inet.h>
 #include <cmocka.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "janitor/ledger.h"
+#include "tests/unit/redis_fixture.h"
 
 enum { TIMEOUT_MS = 400, LEASE_MS = 30000 };
 
-static pid_t server = -1;
-static int port;
+static struct redis_server server;
 static char url[64];
 
 /* ---- The server ---- */
-
-static int free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET};
-    socklen_t n = sizeof(a);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) ||
-        getsockname(fd, (struct sockaddr *)&a, &n))
-        abort();
-    close(fd);
-    return ntohs(a.sin_port);
-}
-
-static bool answers(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
-    close(fd);
-    return ok;
-}
-
-static void exec_server(pid_t parent)
-{
-    char port_text[8];
-    snprintf(port_text, sizeof(port_text), "%d", port);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(1);
-    execlp("redis-server", "redis-server", "--port", port_text, "--bind", "127.0.0.1", "--save", "",
-           "--appendonly", "no", "--maxmemory-policy", "noeviction", "--logfile", "/dev/null",
-           "--dir", "/", (char *)NULL);
-    _exit(127);
-}
-
-/* Returns whether it came up. */
-static bool start_server(void)
-{
-    pid_t parent = getpid();
-    server = fork();
-    if (server == 0)
-        exec_server(parent);
-    for (int i = 0; i < 500; i++) {
-        if (waitpid(server, NULL, WNOHANG) != 0) {
-            server = -1;
-            return false;
-        }
-        if (answers())
-            return true;
-        usleep(10000);
-    }
-    return false;
-}
-
-static void stop_server(void)
-{
-    if (server <= 0)
-        return;
-    kill(server, SIGKILL);
-    waitpid(server, NULL, 0);
-    server = -1;
-}
 
 /* Returns when all its threads stand still. */
 static void pause_server(void)
 {
     int status;
-    kill(server, SIGSTOP);
-    assert_int_equal(waitpid(server, &status, WUNTRACED), server);
+    kill(server.pid, SIGSTOP);
+    assert_int_equal(waitpid(server.pid, &status, WUNTRACED), server.pid);
     assert_true(WIFSTOPPED(status));
 }
 
 /* A command of the test's own, over a plain socket; out gets the raw answer. */
 static void redis(const char *line, char *out, size_t size)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    char text[256];
-    int n = snprintf(text, sizeof(text), "%s\r\n", line);
-    assert_int_equal(write(fd, text, (size_t)n), n);
-    ssize_t got = read(fd, out, size - 1);
-    assert_true(got > 0);
-    out[got] = '\0';
-    close(fd);
+    assert_true(redis_ask(&server, line, out, size));
 }
 
 static void assert_redis(const char *line, const char *answer)
@@ -131,25 +52,22 @@ static void assert_redis(const char *line, const char *answer)
 static int setup(void **state)
 {
     (void)state;
-    for (int i = 0; i < 10 && server < 0; i++) {
-        port = free_port(); /* somebody may take it in between */
-        start_server();
-    }
-    snprintf(url, sizeof(url), "redis://127.0.0.1:%d", port);
+    redis_launch(&server, NULL);
+    snprintf(url, sizeof(url), "redis://127.0.0.1:%d", server.port);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    stop_server();
+    redis_end(&server);
     return 0;
 }
 
 static int flush(void **state)
 {
     (void)state;
-    if (server > 0)
+    if (server.pid > 0)
         assert_redis("FLUSHALL", "+OK");
     return 0;
 }
@@ -165,7 +83,7 @@ static struct ledger *open_at(const char *at)
 
 static struct ledger *open_ledger(void)
 {
-    if (server < 0) {
+    if (server.pid <= 0) {
         print_message("redis-server is not installed: skipped\n");
         skip();
     }
@@ -213,7 +131,7 @@ static void urls(void **state)
         {"redis://user@host", false},
         {"redis://:hunter2%zz@host", false},
         {"redis://:hunter2@", false},
-        {"rediss://:hunter2@host", false},
+        {"redis://host,host", false},
         {"http://host", false},
         {"host:6379", false},
     };
@@ -491,7 +409,7 @@ static void a_stopped_server_costs_one_time_out(void **state)
     assert_false(ledger_up(l));
     usleep(1000000);
     assert_in_range(timed_get(l, LEDGER_DOWN), TIMEOUT_MS - 50, TIMEOUT_MS + 400);
-    kill(server, SIGCONT);
+    kill(server.pid, SIGCONT);
     assert_true(comes_back(l));
     /* The late answers must not be taken for those of later commands. */
     assert_int_equal(ledger_get(l, "another", &seen), LEDGER_NONE);
@@ -506,12 +424,12 @@ static void a_restarted_server_is_found_again(void **state)
     struct ledger *l = open_ledger();
     struct ledger_job job = job_named(JOB);
     assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_OK);
-    stop_server();
+    redis_end(&server);
     timed_get(l, LEDGER_DOWN);
     assert_false(ledger_up(l));
     assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_DOWN);
     assert_int_equal(job.fence, 1);
-    assert_true(start_server());
+    assert_true(redis_start(&server));
     assert_true(comes_back(l));
     assert_int_equal(ledger_save(l, LEASE_MS, &job), LEDGER_OK);
     ledger_close(l);
@@ -542,8 +460,8 @@ static void errors_of_a_server_that_cannot_serve(void **state)
         }
         ledger_close(l);
     }
-    stop_server(); /* the password goes with it */
-    assert_true(start_server());
+    redis_end(&server); /* the password goes with it */
+    assert_true(redis_start(&server));
 }
 
 static void passwords(void **state)
@@ -563,14 +481,14 @@ static void passwords(void **state)
         {":pa%2Fss@", LEDGER_OK}, {"jan:s%40cret@", LEDGER_OK},
     };
     for (size_t i = 0; i < LEN(cases); i++) {
-        snprintf(with, sizeof(with), "redis://%s127.0.0.1:%d/2", cases[i].credentials, port);
+        snprintf(with, sizeof(with), "redis://%s127.0.0.1:%d/2", cases[i].credentials, server.port);
         l = open_at(with);
         print_message("%s\n", with);
         assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), cases[i].verdict);
         ledger_close(l);
     }
-    stop_server();
-    assert_true(start_server());
+    redis_end(&server);
+    assert_true(redis_start(&server));
 }
 
 /* ---- Threads ---- */
