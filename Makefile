@@ -164,6 +164,11 @@ check: ## Run the unit tests only; T="name name" for some; no network, no root
 	$(Q)$(PYTHON) tests/run $(B) --unit $(T)
 unit-programs: $(UNIT)
 
+# ---- The model ----
+model: ## Check the deletion protocol's model, and that it can fail: docs/model; T="NAME …" for some
+	$(Q)deploy/install-deps model
+	$(Q)$(PYTHON) docs/model/run $(B)/model $(T)
+
 # ---- Fuzzing ----
 # tests/fuzz/fuzz_NAME.c is a target, tests/fuzz/corpus/NAME what it starts from. What a run learns
 # stays in the build's folder until `make fuzz-keep` brings the least that covers all of it into git.
@@ -268,7 +273,7 @@ install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
 
 .PHONY: all programs lib examples tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check conformance install help clean hdr-check \
         stack-deps demo run stop deps fixtures bench bench-store docs docs-check fuzz fuzz-programs fuzz-keep cover \
-        mutants mutants-check
+        mutants mutants-check model
 help: ## Show this
 	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
