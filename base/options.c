@@ -67,6 +67,14 @@ static const struct option *find(const struct options_spec *spec, const char *na
     return NULL;
 }
 
+/* One that a file or the environment may set. */
+static const struct option *find_lasting(const struct options_spec *spec, const char *name,
+                                         size_t *position)
+{
+    const struct option *o = find(spec, name, position);
+    return o && !(o->flags & OPT_ARGS) ? o : NULL;
+}
+
 /* ---- Setting one option ---- */
 
 /* name is the option's, or that of a map's entry. where names the place for messages, such as
@@ -156,7 +164,7 @@ static int apply_line(struct parse *p, const char *line, size_t n, const char *w
     size_t key_len = trim(&key, (size_t)(equals - line));
     if (key_len < sizeof(name))
         memcpy(name, key, key_len);
-    if (!find(p->spec, name, &position))
+    if (!find_lasting(p->spec, name, &position))
         return unknown(p, where, key, key_len);
     if (source_of(p, position, name) == OPTION_FILE)
         return store_err_set(p->err, STORE_INVALID, "%s: option %s is set a second time", where,
@@ -223,7 +231,7 @@ static int apply_variable(struct parse *p, const char *env)
     size_t n = equals ? (size_t)(equals - env) : strlen(env), position;
     const char *value = equals ? equals + 1 : "";
     char name[MAX_NAME], where[2 * MAX_NAME + 32];
-    if (!name_from_env(env, n, name) || !find(p->spec, name, &position))
+    if (!name_from_env(env, n, name) || !find_lasting(p->spec, name, &position))
         return 0;
     snprintf(where, sizeof(where), "environment variable %.*s", (int)n, env);
     return set(p, position, name, value, strlen(value), OPTION_ENV, where);
@@ -432,7 +440,7 @@ static enum options_verdict run(struct parse *p, int argc, char **argv)
     if (read_arguments(p, argc, argv) != 0)
         return OPTIONS_EXIT_BAD;
     if (p->help) {
-        options_help(p->spec, stdout);
+        (p->spec->help ? p->spec->help : options_help)(p->spec, stdout);
         return OPTIONS_EXIT_OK;
     }
     if (p->markdown) {

@@ -35,6 +35,7 @@ enum option_flags {
     OPT_REQUIRED = 1, /* an empty or missing value stops the start */
     OPT_SECRET = 2,   /* printed as <set> or <unset> */
     OPT_RELOAD = 4,   /* takes effect on SIGHUP; the others need a restart */
+    OPT_ARGS = 8,     /* for this one call: on the command line only, and not printed */
 };
 
 /* An OPT_MAP's name ends in a dot, and each option whose name begins with it and goes on is an
@@ -75,6 +76,8 @@ struct options_spec {
     const struct option *const *tables; /* NULL-terminated list of tables, all over one struct */
     /* Checks that span options; may be NULL. Returns 0, or -1 with *err set. */
     int (*check)(const void *values, struct store_err *err);
+    /* What --help prints; NULL: options_help(). */
+    void (*help)(const struct options_spec *spec, FILE *out);
 };
 
 /* Fills values (zeroed by the caller), which hold no memory unless the verdict is OPTIONS_RUN. The
@@ -90,8 +93,18 @@ int options_reload(const struct options_spec *spec, int argc, char **argv, void 
  * --print-config prints the same with a comment on each value's source. */
 void options_print(const struct options_spec *spec, const void *values, FILE *out);
 void options_help(const struct options_spec *spec, FILE *out);
+/* Its parts, for a --help of the program's own: the options of one table; all options, and where
+ * they may stand. */
+void options_help_table(const struct option *table, FILE *out);
+void options_help_all(const struct options_spec *spec, FILE *out);
 /* A Markdown table of all options, as --help-markdown prints it for docs/config.md. */
 void options_markdown(const struct options_spec *spec, FILE *out);
+/* The words of a command line that are neither options nor their values, for a program that has
+ * commands with options of their own and must know which one before it parses. tables: all of them;
+ * a name may be there several times. An option of none is taken to have a value. Fills up to `room`
+ * pointers into argv, and returns how many. */
+size_t options_words(const struct option *const *tables, int argc, char **argv, const char **words,
+                     size_t room);
 /* Frees the strings and maps. */
 void options_cleanup(const struct options_spec *spec, void *values);
 

@@ -61,6 +61,8 @@ void options_print_sources(const struct options_spec *spec, const void *values,
     const struct option *o;
     struct buf text = BUF_INIT(MAX_VALUE);
     for (size_t i = 0; (o = options_at(spec, i)); i++) {
+        if (o->flags & OPT_ARGS)
+            continue;
         if (o->type == OPT_MAP) {
             print_map(o, values, sources != NULL, out);
             continue;
@@ -168,14 +170,16 @@ static void print_option(const struct option *o, FILE *out)
     buf_cleanup(&text);
 }
 
-void options_help(const struct options_spec *spec, FILE *out)
+void options_help_table(const struct option *table, FILE *out)
 {
-    const struct option *o;
-    fprintf(out, "Usage: %s [options]%s%s\n", spec->program, spec->usage ? " " : "",
-            spec->usage ? spec->usage : "");
-    fprintf(out, "%s\n\nOptions:\n", spec->summary);
-    for (size_t i = 0; (o = options_at(spec, i)); i++)
-        print_option(o, out);
+    for (; table->name; table++)
+        print_option(table, out);
+}
+
+void options_help_all(const struct options_spec *spec, FILE *out)
+{
+    for (size_t t = 0; spec->tables[t]; t++)
+        options_help_table(spec->tables[t], out);
     for (size_t i = 0; i < sizeof(built_ins) / sizeof(built_ins[0]); i++) {
         fprintf(out, "  %s\n", built_ins[i].usage);
         print_wrapped(built_ins[i].help, out);
@@ -185,6 +189,14 @@ void options_help(const struct options_spec *spec, FILE *out)
           "wins over the environment, the environment over the file. Reloadable ones are\n"
           "read again on SIGHUP.\n",
           out);
+}
+
+void options_help(const struct options_spec *spec, FILE *out)
+{
+    fprintf(out, "Usage: %s [options]%s%s\n", spec->program, spec->usage ? " " : "",
+            spec->usage ? spec->usage : "");
+    fprintf(out, "%s\n\nOptions:\n", spec->summary);
+    options_help_all(spec, out);
 }
 
 /* ---- The manual's table ---- */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/codec.h"
 #include "base/xalloc.h"
 
 struct conf {
@@ -681,9 +682,37 @@ static void test_reload(void **state)
     assert_int_equal(err.code, STORE_INVALID);
 }
 
+/* What somebody's environment holds must not decide what one call does. */
+static void test_options_of_one_call(void **state)
+{
+    (void)state;
+    static const struct option table[] = {
+        {"all", OPT_BOOL, AT(verify), NULL, 0, 0, OPT_ARGS, NULL, "All of them."},
+        {.name = NULL},
+    };
+    static const struct option *const list[] = {table, NULL};
+    static const struct options_spec spec = {
+        .program = "epufs-test", .summary = "Tests.", .tables = list};
+    struct conf c = {0};
+    struct store_err err;
+    char line[] = "--all", *argv[MAX_WORDS], text[64] = "";
+    setenv("EPUFS_ALL", "true", 1);
+    assert_int_equal(options_parse(&spec, 0, argv, &c, NULL, &err), OPTIONS_RUN);
+    assert_false(c.verify);
+    unsetenv("EPUFS_ALL");
+    int argc = split(line, argv);
+    assert_int_equal(options_parse(&spec, argc, argv, &c, NULL, &err), OPTIONS_RUN);
+    assert_true(c.verify);
+    FILE *out = fmemopen(text, sizeof(text), "w");
+    options_print(&spec, &c, out);
+    fclose(out);
+    assert_string_equal(text, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_options_of_one_call),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_forms_of_the_command_line),
         cmocka_unit_test(test_numbers),
