@@ -23,6 +23,9 @@ enum {
     PURGE_MAX_BATCHES = 64,
     PURGE_MAX_LISTERS = 16,
     PURGE_AHEAD = 2, /* pages for each listing that may wait for their turn */
+    /* With modified_before_s: how long after its listing an object may be removed. One that is
+     * stored under its name meanwhile goes with it, and a process may stop in between. */
+    PURGE_FRESH_MS = 10000,
 };
 
 struct purge;
@@ -30,7 +33,8 @@ struct purge;
 /* What one page told to remove. */
 struct batch {
     struct purge *purge;
-    store_op *op; /* under way; NULL: it waits, or has failed */
+    store_op *op;       /* under way; NULL: it waits, or has failed */
+    uint64_t listed_ms; /* when the page was asked for */
     uint64_t bytes;
     size_t n;
     struct store_entry *entries; /* with their texts in one block; NULL: handed over */
@@ -40,7 +44,8 @@ struct batch {
 /* A range of keys and its listing. */
 struct lister {
     struct purge *purge;
-    store_op *op; /* under way; NULL: it waits for room */
+    store_op *op;      /* under way; NULL: it waits for room */
+    uint64_t asked_ms; /* for the page that is under way */
     struct key_range range;
     char settled[STORE_MAX_KEY + 1]; /* all of the range up to this key was listed */
     bool is_part;                    /* cut off another one */
@@ -90,10 +95,11 @@ void purge_tell(struct purge *p);
 size_t batches_running(const struct purge *p);
 /* How many pages may be asked for in addition. */
 size_t batches_room(const struct purge *p, size_t listings);
-/* Removes entries of a page, or counts them; before: how far the range was listed before it.
- * Returns -1 for want of memory: then it fails, and nothing holds the cursor back for these
- * entries. */
-int batch_add(struct purge *p, const struct store_entry *entries, size_t n, const char *before);
+/* Removes entries of a page, or counts them; listed_ms: when the page was asked for; before: how
+ * far the range was listed before it. Returns -1 for want of memory: then it fails, and nothing
+ * holds the cursor back for these entries. */
+int batch_add(struct purge *p, const struct store_entry *entries, size_t n, uint64_t listed_ms,
+              const char *before);
 void batches_start(struct purge *p);
 void batches_cancel(struct purge *p);
 void batches_free(struct purge *p);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "libstore/purge.h"
 
 static size_t least(size_t a, size_t b)
@@ -76,6 +77,20 @@ static void batch_done(void *user, const struct store_err *err, const struct sto
     count(p, n, bytes);
 }
 
+/* Returns how long its removal may take, or 0 with *err: what was listed is too old. */
+static uint32_t batch_time(const struct purge *p, const struct batch *b, struct store_err *err)
+{
+    uint64_t age_ms = clock_mono_ms() - b->listed_ms;
+    if (!p->opts.modified_before_s)
+        return p->opts.timeout_ms;
+    if (age_ms < PURGE_FRESH_MS)
+        return (uint32_t)least(p->opts.timeout_ms, PURGE_FRESH_MS - age_ms);
+    store_err_set(err, STORE_TIMEOUT,
+                  "removal of %.150s: its listing is %llu ms old; expected less than %d", p->prefix,
+                  (unsigned long long)age_ms, PURGE_FRESH_MS);
+    return 0;
+}
+
 void batches_start(struct purge *p)
 {
     size_t running = batches_running(p);
@@ -84,8 +99,10 @@ void batches_start(struct purge *p)
         struct store_err err = {0};
         if (p->stopping || b->op)
             continue;
-        b->op = store_delete_listed(p->op.store, p->op.loop, p->pass, b->entries, b->n,
-                                    p->opts.timeout_ms, batch_done, b, &err);
+        uint32_t time_ms = batch_time(p, b, &err);
+        if (time_ms)
+            b->op = store_delete_listed(p->op.store, p->op.loop, p->pass, b->entries, b->n, time_ms,
+                                        batch_done, b, &err);
         if (!b->op)
             purge_fail(p, &err);
         free(b->entries);
@@ -141,7 +158,8 @@ static int copy_entries(struct batch *b, const struct store_entry *entries, size
     return 0;
 }
 
-int batch_add(struct purge *p, const struct store_entry *entries, size_t n, const char *before)
+int batch_add(struct purge *p, const struct store_entry *entries, size_t n, uint64_t listed_ms,
+              const char *before)
 {
     uint64_t bytes = 0;
     size_t n_wanted = 0, before_size = strlen(before) + 1;
@@ -162,7 +180,7 @@ int batch_add(struct purge *p, const struct store_entry *entries, size_t n, cons
         purge_no_memory(p);
         return -1;
     }
-    *b = (struct batch){.purge = p, .bytes = bytes, .n = n_wanted};
+    *b = (struct batch){.purge = p, .listed_ms = listed_ms, .bytes = bytes, .n = n_wanted};
     memcpy(b->before, before, before_size);
     p->batches[p->n_batches++] = b;
     if (copy_entries(b, entries, n) != 0)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "libstore/purge.h"
 
 enum {
@@ -249,7 +250,7 @@ static void lister_page(void *user, const struct store_page *page)
     char before[STORE_MAX_KEY + 1];
     strcpy(before, l->settled);
     pass_over(l, page->entries, n);
-    if (batch_add(p, page->entries, n, before) == 0)
+    if (batch_add(p, page->entries, n, l->asked_ms, before) == 0)
         return;
     strcpy(l->settled, before);
     l->ended = false;
@@ -330,6 +331,7 @@ static void lister_start(struct lister *l)
         .bulk = true,
     };
     struct store_err err = {0};
+    l->asked_ms = clock_mono_ms();
     l->op = store_list(p->op.store, p->op.loop, p->prefix, &opts, &cb, l, &err);
     if (!l->op)
         purge_fail(p, &err);

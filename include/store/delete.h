@@ -48,7 +48,9 @@ struct store_delete_prefix_opts { /* all zero is a valid default */
     const char *end_before;       /* only keys less than this, bytewise; NULL: all */
     const char *cursor; /* go on behind this cursor of an earlier run; NULL: from the start */
     /* Only what was last modified before this moment of the BACKEND's clock; 0: all. What is of
-     * unknown age stays. */
+     * unknown age stays. An object that replaces a listed one before its removal goes with it: that
+     * is a moment as a rule, and at most 10 s. A listing that is older, say since the process was
+     * stopped, is not used: the run fails with STORE_TIMEOUT, and goes on by its cursor. */
     int64_t modified_before_s;
     bool versions; /* also old versions and delete markers */
     /* Also unfinished multipart uploads: looked for from the start, also with a cursor, and aborted
