@@ -148,6 +148,13 @@ $(B)/unit/test_fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/unit/fuzz_rep
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) -lcmocka
 $(B)/unit/test_fake_keys: $(B)/obj/bench/fake_keys.o
 $(B)/unit/test_s3_tls: ALL_LIBS += -lssl
+# Time, queue and ledger of these are the tests' own: see tests/unit/janitor_fixture.h.
+JANITOR_TESTS := $(patsubst %,$(B)/unit/test_%,steps crash sweep accept unfenced scan)
+TAKEN_OVER    := clock_mono_ms clock_real_ms clock_real_s epoll_wait nanosleep getrandom log_event \
+                 pulse_since_s pulse_store_now_s schedule_add \
+                 queue_done queue_abandon queue_status queue_publish \
+                 ledger_claim ledger_save ledger_release ledger_finish ledger_drop ledger_get
+$(JANITOR_TESTS): ALL_LIBS += $(TAKEN_OVER:%=-Wl$(COMMA)--wrap=%)
 unit: $(UNIT) ## Build and run the unit tests; T=name for one
 	$(Q)for t in $(if $(T),$(B)/unit/test_$(T),$(UNIT)); do $$t || exit 1; done
 
@@ -158,11 +165,16 @@ test-deps:
 test: ## Install what is missing, build, run all tests (SANITIZE=address,undefined too)
 	$(Q)$(MAKE) --no-print-directory test-deps
 	$(Q)$(MAKE) --no-print-directory -j2 programs tools test-tools lib examples unit-programs
-	$(Q)$(PYTHON) tests/run $(B)
+	$(Q)$(PYTHON) tests/run $(B) $(if $(SANITIZE),--sanitized)
 check: ## Run the unit tests only; T="name name" for some; no network, no root
 	$(Q)$(MAKE) --no-print-directory $(if $(T),$(patsubst %,$(B)/unit/test_%,$(T)),unit-programs)
 	$(Q)$(PYTHON) tests/run $(B) --unit $(T)
 unit-programs: $(UNIT)
+# A failure's log names a seed: EPUFS_SEED repeats its moments. T= is pytest's -k.
+ROUNDS ?= 300
+soak: programs ## Kill and freeze programs at ROUNDS (300) random moments; T="word", EPUFS_SEED=
+	$(Q)EPUFS_BIN=$(abspath $(B))/bin EPUFS_ROUNDS=$(ROUNDS) $(PYTHON) -m pytest -q -s -x \
+	    tests/faults/test_soak.py tests/faults/test_stalls.py $(if $(T),-k '$(T)')
 
 # ---- The model ----
 model: ## Check the deletion protocol's model, and that it can fail: docs/model; T="NAME …" for some
@@ -204,11 +216,11 @@ conformance: $(B)/bin/store-conformance ## Judge a store by include/store; STORE
 	$(Q)$(B)/bin/store-conformance $(if $(STORE_URL),'$(STORE_URL)') $(if $(FILTER),--filter '$(FILTER)')
 
 # ---- Mutants ----
-# tests/mutants/list.toml breaks the code in chosen places: a test has to notice each.
+# tests/mutants/*.toml break the code in chosen places: a test has to notice each.
 mutants: ## Check that tests notice deliberate faults; CHANGED=1, T="id id" for some
 	$(Q)deploy/install-deps build demo test
 	$(Q)$(PYTHON) tests/mutants/run $(B)-mutants $(if $(CHANGED),--changed) $(T)
-mutants-check: ## Check that tests/mutants/list.toml fits the code
+mutants-check: ## Check that tests/mutants/*.toml fit the code
 	$(Q)$(PYTHON) tests/mutants/run --check
 
 # ---- The stack for people: docs/devstack.md ----
@@ -232,7 +244,7 @@ fixtures: ## Make the PostgreSQL files of tests/fixtures anew
 
 # ---- Bench: docs/bench.md ----
 # In a folder of its own, so that it never measures a debug or sanitizer build. QUICK=1 is a trial,
-# BENCH=reader or BENCH=deletion one half, BENCH_OBJECTS=N what the janitor removes.
+# BENCH=reader, deletion or burst one part, BENCH_OBJECTS=N what the janitor removes.
 bench: ## Measure against nginx and the store's own ceiling, as ratios; QUICK=1
 	$(Q)deploy/install-deps build demo s3 bench
 	$(Q)$(MAKE) -s --no-print-directory -j2 B=$(B)-bench CFLAGS='-O2 -g' SANITIZE= \
@@ -273,7 +285,7 @@ install: all ## Install programs and libstore; DESTDIR, PREFIX, LIBDIR
 
 .PHONY: all programs lib examples tools test-tools lint tidy format format-check layering shell-check unit unit-programs test test-deps check conformance install help clean hdr-check \
         stack-deps demo run stop deps fixtures bench bench-store docs docs-check fuzz fuzz-programs fuzz-keep cover \
-        mutants mutants-check model
+        mutants mutants-check model soak
 help: ## Show this
 	@grep -hE '^[a-zA-Z_-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/codec.h"
+#include "base/xalloc.h"
 
 /* ---- The job's id ---- */
 
@@ -231,6 +232,44 @@ int intent_get_fields(const json_t *obj, struct deletion *d, struct store_err *e
     return 0;
 }
 
+static const char *const state_names[] = {
+    [DELETION_OPEN] = "open",       [DELETION_HELD] = "held",
+    [DELETION_FAILED] = "failed",   [DELETION_CANCELLED] = "cancelled",
+    [DELETION_CLOSING] = "closing", [DELETION_WITHDRAWN] = "withdrawn",
+    [DELETION_REAPING] = "reaping",
+};
+
+const char *deletion_state_name(enum deletion_state s)
+{
+    return state_names[s];
+}
+
+/* Missing: open, as before there were others. */
+static int get_state(const json_t *obj, enum deletion_state *state, struct store_err *err)
+{
+    const json_t *v = field(obj, "state");
+    const char *name = v ? json_string_value(v) : state_names[DELETION_OPEN];
+    for (size_t i = 0; name && i < LEN(state_names); i++)
+        if (strcmp(name, state_names[i]) == 0) {
+            *state = (enum deletion_state)i;
+            return 0;
+        }
+    return bad_field(err, "state", v,
+                     "open, held, failed, cancelled, closing, withdrawn or reaping");
+}
+
+static int get_count(const json_t *obj, const char *name, uint64_t *n, struct store_err *err)
+{
+    const json_t *v = field(obj, name);
+    *n = 0;
+    if (!v)
+        return 0;
+    if (!json_is_integer(v) || json_integer_value(v) < 0)
+        return bad_field(err, name, v, "a count");
+    *n = (uint64_t)json_integer_value(v);
+    return 0;
+}
+
 static int read_intent(const json_t *obj, struct deletion *d, struct store_err *err)
 {
     char job_id[JOB_ID_SIZE];
@@ -239,7 +278,11 @@ static int read_intent(const json_t *obj, struct deletion *d, struct store_err *
         intent_get_text(obj, "event_id", d->event_id, sizeof(d->event_id), err) ||
         intent_get_text(obj, "event_source", d->event_source, sizeof(d->event_source), err) ||
         intent_get_text(obj, "traceparent", d->traceparent, sizeof(d->traceparent), err) ||
-        get_time(obj, "accepted_at", &d->accepted_at_s, err))
+        get_time(obj, "accepted_at", &d->accepted_at_s, err) || get_state(obj, &d->state, err) ||
+        intent_get_text(obj, "note", d->note, sizeof(d->note), err) ||
+        intent_get_text(obj, "closed_by", d->closed_by, sizeof(d->closed_by), err) ||
+        get_count(obj, "swept_files", &d->swept.files, err) ||
+        get_count(obj, "swept_bytes", &d->swept.bytes, err))
         return -1;
     /* What deletes data must be what was asked for. */
     if (strcmp(job_id, d->job_id) != 0)
@@ -344,6 +387,11 @@ int deletion_to_json(const struct deletion *d, struct buf *out)
               intent_put_text(obj, "event_id", d->event_id) &&
               intent_put_text(obj, "event_source", d->event_source) &&
               intent_put_text(obj, "traceparent", d->traceparent) &&
-              intent_put_time(obj, "accepted_at", d->accepted_at_s);
+              intent_put_time(obj, "accepted_at", d->accepted_at_s) &&
+              intent_put_text(obj, "state", deletion_state_name(d->state)) &&
+              intent_put_text(obj, "note", d->note) &&
+              intent_put_text(obj, "closed_by", d->closed_by) &&
+              intent_put(obj, "swept_files", json_integer((json_int_t)d->swept.files)) &&
+              intent_put(obj, "swept_bytes", json_integer((json_int_t)d->swept.bytes));
     return intent_dump(obj, ok, out);
 }

@@ -19,7 +19,7 @@
 
 #include "epufs/deletion.h"
 
-enum { INTENT_MAX_BYTES = 65536 };
+enum { INTENT_MAX_BYTES = 65536, TOMBSTONE_MAX_BYTES = 4096 };
 
 /* Parses n bytes that must be one JSON object without duplicate keys. Returns a new reference, or
  * NULL with *err set (STORE_INVALID) and *is_json, if is_json is not NULL: whether it was JSON

@@ -102,24 +102,55 @@ static bool next_segment(const char **rest, const char **seg, size_t *n)
     return true;
 }
 
-bool layout_tombstone_gen(const char *key, uint64_t *gen)
+/* The last segment, or the next: an id. */
+static bool take_id(const char **rest, bool last, char id[ID_SIZE])
 {
-    static const char begin[] = LAYOUT_TOMBSTONES "endpoint/";
-    struct scope s;
+    const char *seg = *rest;
+    size_t n = strlen(seg);
+    return (last || next_segment(rest, &seg, &n)) && scope_parse_id(seg, n, id);
+}
+
+static bool parse_endpoint_tombstone(const char *rest, struct scope *s, uint64_t *gen)
+{
     const char *seg;
     size_t n;
     uint64_t inverted;
-    if (strncmp(key, begin, sizeof(begin) - 1) != 0)
-        return false;
-    const char *rest = key + sizeof(begin) - 1;
-    if (!next_segment(&rest, &seg, &n) || !scope_parse_id(seg, n, s.tenant) ||
-        !next_segment(&rest, &seg, &n) || !scope_parse_id(seg, n, s.timeline) ||
-        !next_segment(&rest, &seg, &n) || !scope_parse_endpoint(seg, n, s.endpoint))
-        return false;
-    if (strlen(rest) != 16 || !u64_from_hex16(rest, &inverted))
+    if (!take_id(&rest, false, s->tenant) || !take_id(&rest, false, s->timeline) ||
+        !next_segment(&rest, &seg, &n) || !scope_parse_endpoint(seg, n, s->endpoint) ||
+        strlen(rest) != 16 || !u64_from_hex16(rest, &inverted))
         return false;
     *gen = UINT64_MAX - inverted;
     return true;
+}
+
+bool layout_tombstone_parse(const char *key, struct scope *s, uint64_t *gen)
+{
+    const char *rest = key + strlen(LAYOUT_TOMBSTONES), *kind;
+    size_t n;
+    *s = (struct scope){0};
+    *gen = 0;
+    if (strncmp(key, LAYOUT_TOMBSTONES, strlen(LAYOUT_TOMBSTONES)) != 0 ||
+        !next_segment(&rest, &kind, &n))
+        return false;
+    char name[16] = "";
+    if (n >= sizeof(name))
+        return false;
+    memcpy(name, kind, n);
+    if (!scope_kind_from_name(name, &s->kind))
+        return false;
+    switch (s->kind) {
+    case SCOPE_TENANT: return take_id(&rest, true, s->tenant);
+    case SCOPE_TIMELINE:
+        return take_id(&rest, false, s->tenant) && take_id(&rest, true, s->timeline);
+    case SCOPE_ENDPOINT: return parse_endpoint_tombstone(rest, s, gen);
+    }
+    return false;
+}
+
+bool layout_tombstone_gen(const char *key, uint64_t *gen)
+{
+    struct scope s;
+    return layout_tombstone_parse(key, &s, gen) && s.kind == SCOPE_ENDPOINT;
 }
 
 void layout_intent(const char *job_id, char out[LAYOUT_KEY_SIZE])

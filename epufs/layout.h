@@ -5,6 +5,8 @@
  *     tombstones/timeline/<tenant>/<timeline>
  *     tombstones/endpoint/<tenant>/<timeline>/<endpoint>/<2^64-1-gen, 16 hex>
  *     intents/<job_id>
+ *     writers/<seconds, 8 digits>-<id>    how long uploads of a writer may take: window.h
+ *     deadletters/<topic>/<partition>-<offset>, or job-<job_id>
  *
  * The generation in a tombstone's key is inverted so that a listing's first entry is the highest.
  *
@@ -38,10 +40,14 @@ bool layout_end_before(const struct scope *endpoint, uint64_t upto_gen, char out
 void layout_tombstone(const struct scope *s, uint64_t gen, char out[LAYOUT_KEY_SIZE]);
 /* What all tombstones of an endpoint begin with, with the trailing slash. */
 void layout_tombstones(const struct scope *endpoint, char out[LAYOUT_KEY_SIZE]);
+/* Whose tombstone a key is; *gen is 0 but for endpoints. False: it is none. */
+bool layout_tombstone_parse(const char *key, struct scope *s, uint64_t *gen);
 /* The generation in an endpoint tombstone's key. */
 bool layout_tombstone_gen(const char *key, uint64_t *gen);
 void layout_intent(const char *job_id, char out[LAYOUT_KEY_SIZE]);
-#define LAYOUT_INTENTS    "intents/"
-#define LAYOUT_TOMBSTONES "tombstones/"
+#define LAYOUT_INTENTS      "intents/"
+#define LAYOUT_TOMBSTONES   "tombstones/"
+#define LAYOUT_WRITERS      "writers/"
+#define LAYOUT_DEAD_LETTERS "deadletters/"
 
 #endif

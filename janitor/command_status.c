@@ -1,167 +1,282 @@
-/* `janitor status`: what is open, by the intents in the store, which are the truth; with progress
- * as far as Redis knows it; and what was completed lately. */
-#include <jansson.h>
+/* `janitor status` and `janitor list`: what is open, by the intents in the store, which are the
+ * truth; with progress as far as Redis knows it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/xalloc.h"
-#include "janitor/janitor.h"
+#include "epufs/intent.h"
+#include "epufs/window.h"
+#include "janitor/jobs.h"
 
-enum { MAX_RECENT = 20 };
+enum { MAX_ROWS = 20, MAX_RECENT = 20 };
+
+/* ---- Status ---- */
+
+/* What is counted by itself; all else is open. */
+static const char *const counted[] = {"open",    "delayed",   "held",      "failed",
+                                      "closing", "cancelled", "unreadable"};
 
 struct status {
-    struct janitor janitor;
-    store_loop *loop;
-    char (*ids)[JOB_ID_SIZE];
-    size_t n, cap;
-    char *token;
+    struct call *call;
+    struct sources sources;
+    int64_t now_s;
+    uint64_t totals[LEN(counted)];
+    struct view rows[MAX_ROWS];
+    size_t n_rows;
+    uint64_t n_all;
+    bool has_oldest;
+    struct view oldest;
+    bool window_known;
+    uint32_t window_s, needed_s;
+    struct ledger_job recent[MAX_RECENT];
+    size_t n_recent;
 };
 
-static void take_page(void *user, const struct store_page *page)
+static size_t class_of(const struct status *st, const struct view *v)
 {
-    struct status *st = user;
-    for (size_t i = 0; i < page->n; i++) {
-        const char *id = page->entries[i].key + strlen(LAYOUT_INTENTS);
-        if (strlen(id) != JOB_ID_SIZE - 1)
-            continue;
-        if (st->n == st->cap) {
-            st->cap = st->cap ? st->cap * 2 : 64;
-            st->ids = xrealloc(st->ids, st->cap * JOB_ID_SIZE);
-        }
-        memcpy(st->ids[st->n++], id, JOB_ID_SIZE);
-    }
-    free(st->token);
-    st->token = page->next_token ? xstrdup(page->next_token) : NULL;
-}
-
-static int list_intents(struct status *st, struct store_err *err)
-{
-    do {
-        const struct store_list_opts opts = {.token = st->token};
-        if (store_sync_list(st->janitor.store, st->loop, LAYOUT_INTENTS, &opts, take_page, st,
-                            err) != 0)
-            return -1;
-    } while (st->token);
+    for (size_t i = 1; i < LEN(counted); i++)
+        if (view_matches(v, counted[i], st->now_s))
+            return i;
     return 0;
 }
 
-/* The ledger's record; without one, what the intent says. false: it is gone meanwhile. */
-static bool describe(struct status *st, const char *job_id, struct ledger_job *out)
+static bool count(void *user, struct view *v)
 {
-    struct deletion d;
-    struct store_err err;
-    if (ledger_get(st->janitor.ledger, job_id, out) == LEDGER_OK)
-        return true;
-    enum intent_state found = deletion_read_intent(st->janitor.store, st->loop, job_id, &d, &err);
-    if (found == INTENT_NONE || found == INTENT_FAILED)
-        return false;
-    *out = (struct ledger_job){.state = "accepted"};
-    strcpy(out->job_id, job_id);
-    if (found == INTENT_READ) {
-        scope_path(&d.scope, out->scope);
-        out->accepted_at_s = d.accepted_at_s;
-        out->dry_run = d.dry_run;
-        if (d.has_upto_gen)
-            snprintf(out->upto_gen, sizeof(out->upto_gen), "%llu", (unsigned long long)d.upto_gen);
+    struct status *st = user;
+    size_t class = class_of(st, v);
+    int64_t at_s = view_accepted_at_s(v);
+    st->totals[class]++;
+    st->n_all++;
+    if (st->n_rows < MAX_ROWS)
+        st->rows[st->n_rows++] = *v;
+    if (class == 0 && at_s && (!st->has_oldest || at_s < view_accepted_at_s(&st->oldest))) {
+        st->oldest = *v;
+        st->has_oldest = true;
     }
     return true;
 }
 
-static json_t *job_json(const struct ledger_job *r)
+static void read_window(struct status *st)
 {
-    char accepted[CLOCK_TEXT], done[CLOCK_TEXT];
-    clock_rfc3339(r->accepted_at_s, accepted);
-    clock_rfc3339(r->done_at_s, done);
-    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:i,s:b,s:s,s:s*,s:s,s:s}", "job_id", r->job_id,
-                     "scope", r->scope, "upto_gen", r->upto_gen, "state", r->state, "files",
-                     (json_int_t)r->files, "bytes", (json_int_t)r->bytes, "attempts",
-                     (int)r->attempts, "dry_run", (int)r->dry_run, "accepted_at", accepted,
-                     "done_at", r->done_at_s ? done : NULL, "owner", r->owner, "error", r->error);
-}
-
-static void print_row(const struct ledger_job *r)
-{
-    char when[CLOCK_TEXT];
-    clock_rfc3339(r->done_at_s ? r->done_at_s : r->accepted_at_s, when);
-    printf("%-10.10s  %-10s  %9llu  %12llu  %s  %s%s%s%s%s%s\n", r->job_id, r->state,
-           (unsigned long long)r->files, (unsigned long long)r->bytes, when, r->scope,
-           *r->upto_gen ? " up to generation " : "", r->upto_gen, r->dry_run ? " (dry run)" : "",
-           *r->error ? "  error: " : "", r->error);
-}
-
-static void print_header(const char *title)
-{
-    printf("%s\n%-10s  %-10s  %9s  %12s  %-20s  %s\n", title, "JOB", "STATE", "FILES", "BYTES",
-           "SINCE", "SCOPE");
-}
-
-static void print_completed_header(bool up, const char *why)
-{
-    char title[256];
-    snprintf(title, sizeof(title), "\nCompleted lately%s%s",
-             up ? "" : ": Redis does not answer: ", up ? "" : why);
-    print_header(title);
-}
-
-static void print_all(struct status *st, bool json)
-{
-    struct ledger_job recent[MAX_RECENT], r;
-    size_t n_recent = MAX_RECENT;
-    bool up = ledger_recent(st->janitor.ledger, recent, &n_recent) == LEDGER_OK;
-    char why[200];
-    ledger_why_down(st->janitor.ledger, why, sizeof(why));
-    json_t *open = json_array(), *done = json_array();
-    if (!json)
-        print_header("Open");
-    for (size_t i = 0; i < st->n; i++) {
-        if (!describe(st, st->ids[i], &r))
-            continue;
-        if (json)
-            json_array_append_new(open, job_json(&r));
-        else
-            print_row(&r);
-    }
-    if (!json)
-        print_completed_header(up, why);
-    for (size_t i = 0; up && i < n_recent; i++) {
-        if (json)
-            json_array_append_new(done, job_json(&recent[i]));
-        else
-            print_row(&recent[i]);
-    }
-    json_t *all = json_pack("{s:o,s:o,s:b}", "open", open, "completed", done, "ledger_up", (int)up);
-    if (!up)
-        json_object_set_new(all, "ledger_error", json_string(why));
-    if (json) {
-        json_dumpf(all, stdout, JSON_INDENT(2));
-        putchar('\n');
-    }
-    json_decref(all);
-}
-
-int command_status(struct service *s)
-{
-    struct status st = {0};
+    struct window_largest largest;
     struct store_err err;
-    const struct janitor_conf *c = s->conf;
-    const struct redis_conf redis = conf_redis(c);
-    st.janitor.conf = c;
-    int rc = -1;
-    if (service_open_store(s, &err) == 0 && store_loop_new(&st.loop, &err) == 0 &&
-        ledger_open_conf(&redis, &st.janitor.ledger, &err) == 0) {
-        st.janitor.store = s->store;
-        rc = list_intents(&st, &err);
+    st->window_s = (uint32_t)((st->call->conf->upload_window_ms + 999) / 1000);
+    if (st->sources.store_up &&
+        window_read(st->call->janitor.store, st->call->loop, &largest, &err) == 0) {
+        st->window_known = true;
+        st->needed_s = largest.needed_s;
     }
-    if (rc == 0)
-        print_all(&st, c->json);
+}
+
+static int collect(struct status *st, struct store_err *err)
+{
+    struct call *call = st->call;
+    if (jobs_each(call, "", count, st, &st->sources, err) != 0)
+        return -1;
+    for (size_t i = 0; i < st->n_rows; i++)
+        jobs_add_record(call, &st->rows[i]);
+    if (st->has_oldest)
+        jobs_add_record(call, &st->oldest);
+    read_window(st);
+    st->n_recent = MAX_RECENT;
+    if (!st->sources.redis_up ||
+        ledger_recent(call->janitor.ledger, st->recent, &st->n_recent) != LEDGER_OK)
+        st->n_recent = 0;
+    return 0;
+}
+
+static struct view done_view(const struct ledger_job *r)
+{
+    struct view v = {.intent = INTENT_NONE, .has_record = true, .r = *r};
+    memcpy(v.job_id, r->job_id, sizeof(v.job_id));
+    return v;
+}
+
+static bool window_short(const struct status *st)
+{
+    return st->window_known && st->needed_s > st->window_s;
+}
+
+/* ---- Status as JSON ---- */
+
+static json_t *oldest_json(const struct status *st)
+{
+    if (!st->has_oldest)
+        return json_null();
+    json_t *o = view_json(&st->oldest, st->now_s);
+    intent_put(o, "age_s", json_integer(st->now_s - view_accepted_at_s(&st->oldest)));
+    return o;
+}
+
+static json_t *window_json(const struct status *st)
+{
+    json_t *o = json_object();
+    intent_put(o, "window_s", json_integer(st->window_s));
+    intent_put(o, "needed_s", st->window_known ? json_integer(st->needed_s) : json_null());
+    intent_put(o, "short", json_boolean(window_short(st)));
+    return o;
+}
+
+static void print_json(const struct status *st)
+{
+    json_t *o = json_object(), *totals = json_object(), *open = json_array(), *done = json_array();
+    for (size_t i = 0; i < LEN(counted); i++)
+        intent_put(totals, counted[i], json_integer((json_int_t)st->totals[i]));
+    for (size_t i = 0; i < st->n_rows; i++)
+        json_array_append_new(open, view_json(&st->rows[i], st->now_s));
+    for (size_t i = 0; i < st->n_recent; i++) {
+        struct view v = done_view(&st->recent[i]);
+        json_array_append_new(done, view_json(&v, st->now_s));
+    }
+    intent_put(o, "degraded", json_boolean(!sources_complete(&st->sources)));
+    intent_put(o, "store", sources_json(st->call, &st->sources, "store"));
+    intent_put(o, "redis", sources_json(st->call, &st->sources, "redis"));
+    intent_put(o, "upload_window", window_json(st));
+    intent_put(o, "totals", totals);
+    intent_put(o, "oldest_open", oldest_json(st));
+    intent_put(o, "open", open);
+    intent_put(o, "completed", done);
+    command_print(o);
+}
+
+/* ---- Status as text ---- */
+
+static void print_sources(const struct status *st)
+{
+    const struct sources *s = &st->sources;
+    char error[300];
+    printf("Store   %s  %s\n", s->store_up ? "answers" : "DOWN   ", st->call->conf->service.store);
+    if (!s->store_up)
+        printf("        what follows is what Redis knows; no deletion goes on, none is lost\n"
+               "        %s\n",
+               view_clean(s->store_err.msg, error, sizeof(error)));
+    if (!s->has_redis)
+        printf("Redis   none is configured: no progress, no list of what was completed\n");
+    else if (s->redis_up)
+        printf("Redis   answers\n");
     else
-        fprintf(stderr, "epufs-janitor status: %s\n", err.msg);
-    store_loop_free(st.loop);
-    ledger_close(st.janitor.ledger);
-    store_close(s->store);
-    free(st.ids);
-    free(st.token);
-    return rc == 0 ? 0 : 1;
+        printf("Redis   DOWN     deletions go on; progress and what was completed are not known\n"
+               "        %s\n",
+               view_clean(s->redis_err, error, sizeof(error)));
+    if (window_short(st))
+        printf(
+            "Window  SHORT    upload_window is %us, a writer's uploads may take %us: no deletion "
+            "completes\n",
+            st->window_s, st->needed_s);
+}
+
+static void print_totals(const struct status *st)
+{
+    char age[32];
+    printf("Open    %llu", (unsigned long long)st->totals[0]);
+    for (size_t i = 1; i < LEN(counted); i++)
+        if (st->totals[i] || i <= 3) /* delayed, held and failed are worth a zero */
+            printf(", %llu %s", (unsigned long long)st->totals[i], counted[i]);
+    putchar('\n');
+    if (st->has_oldest)
+        printf("Oldest  %s  %.10s %s\n", view_age(st->now_s - view_accepted_at_s(&st->oldest), age),
+               st->oldest.job_id, view_state(&st->oldest, st->now_s));
+}
+
+static void print_text(const struct status *st)
+{
+    print_sources(st);
+    print_totals(st);
+    printf("\nOpen\n");
+    view_print_head(stdout);
+    for (size_t i = 0; i < st->n_rows; i++)
+        view_print_row(&st->rows[i], st->now_s, stdout);
+    if (st->n_all > st->n_rows)
+        printf("... and %llu more: epufs-janitor list\n",
+               (unsigned long long)(st->n_all - st->n_rows));
+    printf("\nCompleted lately%s\n", st->sources.redis_up ? "" : ": not known without Redis");
+    if (st->sources.redis_up)
+        view_print_head(stdout);
+    for (size_t i = 0; i < st->n_recent; i++) {
+        struct view v = done_view(&st->recent[i]);
+        view_print_row(&v, st->now_s, stdout);
+    }
+}
+
+int command_status(struct call *call)
+{
+    struct store_err err;
+    struct status *st = xcalloc(1, sizeof(*st));
+    st->call = call;
+    st->now_s = clock_real_s();
+    int rc = COMMAND_DONE;
+    if (collect(st, &err) != 0) {
+        rc = command_failed(call, &err);
+    } else {
+        (call->own->json ? print_json : print_text)(st);
+        rc = sources_complete(&st->sources) ? COMMAND_DONE : COMMAND_DEGRADED;
+    }
+    free(st);
+    return rc;
+}
+
+/* ---- List ---- */
+
+struct list {
+    struct call *call;
+    int64_t now_s;
+    char tenant[ID_SIZE]; /* "": of all */
+    size_t n;
+};
+
+static bool is_tenants(const struct view *v, const char *tenant)
+{
+    char path[SCOPE_PATH_SIZE];
+    if (!*tenant)
+        return true;
+    if (v->intent == INTENT_READ)
+        return strcmp(v->d.scope.tenant, tenant) == 0;
+    snprintf(path, sizeof(path), "tenants/%s", tenant);
+    return v->has_record && strncmp(v->r.scope, path, strlen(path)) == 0;
+}
+
+static bool is_wanted(const struct list *l, const struct view *v)
+{
+    const struct command_conf *own = l->call->own;
+    int64_t at_s = view_accepted_at_s(v);
+    if (!is_tenants(v, l->tenant) || !view_matches(v, view_states[own->state], l->now_s))
+        return false;
+    return !own->older_than_ms || (at_s && l->now_s - at_s > (int64_t)(own->older_than_ms / 1000));
+}
+
+static bool list_one(void *user, struct view *v)
+{
+    struct list *l = user;
+    if (is_tenants(v, l->tenant))
+        jobs_add_record(l->call, v);
+    if (!is_wanted(l, v))
+        return true;
+    if (l->call->own->json)
+        command_print_element(view_json(v, l->now_s), &l->n);
+    else
+        view_print_row(v, l->now_s, stdout);
+    return !ferror(stdout); /* such as a pager that was left */
+}
+
+int command_list(struct call *call)
+{
+    const struct command_conf *own = call->own;
+    struct list l = {.call = call, .now_s = clock_real_s()};
+    struct sources src;
+    struct store_err err;
+    if (own->tenant && !scope_parse_id(own->tenant, strlen(own->tenant), l.tenant)) {
+        store_err_set(&err, STORE_INVALID, "--tenant: expected 32 hex digits");
+        return command_misused(call, &err);
+    }
+    if (!own->json)
+        view_print_head(stdout);
+    int rc = jobs_each(call, "", list_one, &l, &src, &err);
+    if (own->json)
+        command_print_end(l.n, rc != 0);
+    if (rc != 0)
+        return command_failed(call, &err);
+    sources_warn(call, &src);
+    return sources_complete(&src) ? COMMAND_DONE : COMMAND_DEGRADED;
 }

@@ -338,7 +338,8 @@ static bool put_completion(json_t *data, const struct completion *c)
            intent_put_time(data, "started_at", c->started_at_s) &&
            intent_put_time(data, "completed_at", c->completed_at_s) &&
            intent_put_text(data, "causation_id", d->event_id) &&
-           intent_put_text(data, "error", c->error) && intent_put(data, "subsumed_by", json_null());
+           intent_put_text(data, "error", c->error) &&
+           intent_put_text(data, "subsumed_by", c->subsumed_by);
 }
 
 int event_completion(const struct completion *c, struct buf *out)

@@ -35,7 +35,8 @@ struct completion {
     uint64_t files, bytes; /* removed, at least; a dry run: found */
     uint32_t attempts;
     int64_t started_at_s, completed_at_s;
-    const char *source; /* CloudEvents source: this janitor group */
+    const char *subsumed_by; /* NULL, or the job that removed it all */
+    const char *source;      /* CloudEvents source: this janitor group */
 };
 
 /* The structured-mode CloudEvent (JSON): id "done:<job_id>" (…"failed:" and so on otherwise), type

@@ -21,6 +21,7 @@ enum ledger_verdict {
     LEDGER_FENCED, /* our lease was taken over: leave the job to the new owner */
     LEDGER_DOWN,   /* no answer: go on without */
     LEDGER_NONE,   /* no such record */
+    LEDGER_DONE,   /* claim: this acceptance of the job is done */
 };
 
 enum { LEDGER_STATE_SIZE = 16, LEDGER_CURSOR_SIZE = 1025, LEDGER_OWNER_SIZE = 64 };
@@ -29,7 +30,8 @@ struct ledger_job {
     char job_id[JOB_ID_SIZE];
     char scope[SCOPE_PATH_SIZE];   /* scope_path() */
     char upto_gen[24];             /* decimal or "" */
-    char state[LEDGER_STATE_SIZE]; /* accepted, sweeping, draining, verifying, publishing, done */
+    char state[LEDGER_STATE_SIZE]; /* open, sweeping, draining, verifying, waiting (for the upload
+                                      window), publishing, failing, done; or a backlog_why_name() */
     char owner[LEDGER_OWNER_SIZE];
     char cursor[LEDGER_CURSOR_SIZE];
     uint64_t files, bytes;
@@ -54,9 +56,11 @@ const char *ledger_why_down(struct ledger *l, char *buf, size_t n);
 
 /* Takes or renews the lease of job->job_id for owner, and creates the record from job when there
  * is none. On OK *job is the record (cursor, files, bytes of earlier runs included), attempts and
- * fence raised. BUSY: *job is the record too. A job that is done can be claimed again: its counts
- * and started_at_s stay, state tells that it was done. */
-enum ledger_verdict ledger_claim(struct ledger *l, const char *owner, uint32_t lease_ms,
+ * fence raised. BUSY: *job is the record too. DONE: the record says that the job is done, and was
+ * accepted at job->accepted_at_s, or that is 0; nothing is changed. A record of an earlier
+ * acceptance that is done, or with `again` any that is done, is claimed all the same: its counts
+ * stay, since all completions of a job have one id, and its state tells that it was done. */
+enum ledger_verdict ledger_claim(struct ledger *l, const char *owner, uint32_t lease_ms, bool again,
                                  struct ledger_job *job);
 /* Stores state, cursor, files, bytes, error and renews the lease of job->owner. OK, FENCED, DOWN. A
  * job without a fence (its claim was answered DOWN) has no lease to renew: DOWN, as if the ledger
@@ -67,8 +71,15 @@ enum ledger_verdict ledger_release(struct ledger *l, const struct ledger_job *jo
 /* State done: leaves epufs:open, joins epufs:done; the record expires after keep_s. Without a fence
  * it is noted all the same, since the job is done whoever holds it. */
 enum ledger_verdict ledger_finish(struct ledger *l, const struct ledger_job *job, uint32_t keep_s);
+/* Takes back a claim of a job that turned out to be none: the record goes, if it still is ours. */
+enum ledger_verdict ledger_drop(struct ledger *l, const struct ledger_job *job);
 enum ledger_verdict ledger_get(struct ledger *l, const char *job_id, struct ledger_job *out);
 /* The latest done jobs, newest first; *n in: room, out: filled. */
 enum ledger_verdict ledger_recent(struct ledger *l, struct ledger_job *jobs, size_t *n);
+/* A page of the open jobs, oldest first, from the one at *from (0: the first). *n in: room, at
+ * least 1, out: filled, perhaps none of them. *from becomes where the next page begins; SIZE_MAX:
+ * this was the last. */
+enum ledger_verdict ledger_open_page(struct ledger *l, size_t *from, struct ledger_job *jobs,
+                                     size_t *n);
 
 #endif

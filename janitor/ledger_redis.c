@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@ enum {
     OPEN_KEEP_S = 30 * 24 * 3600, /* an open record that nobody touches goes in the end */
     MAX_OPEN = 100000,            /* ids in epufs:open, should their ends have been lost */
     MAX_DONE = 1000,              /* ids in epufs:done */
+    BOUND_EVERY = 64,             /* of the sets: how often they are looked at */
     MAX_ARGS = 40,
     MAX_NUMBERS = 12,
     SHA1_HEX_SIZE = 41,
@@ -29,13 +31,18 @@ enum {
     "local function answer(verdict) "                    \
     "  return {verdict, string.format('%.0f', now), redis.call('HGETALL', KEYS[1])} end "
 
-/* ARGV: owner, lease_ms, keep_s, then the fields of a fresh record as name and value. */
+/* ARGV: owner, lease_ms, keep_s, again, accepted_at_s (0: not known), then the fields of a fresh
+ * record as name and value. */
 static const char claim_lua[] = LUA_NOW
-    "local r = redis.call('HMGET', KEYS[1], 'fence', 'owner', 'lease_until_ms') "
+    "local r = redis.call('HMGET', KEYS[1], 'fence', 'owner', 'lease_until_ms', 'state', "
+    "  'accepted_at_s') "
     "local left = (tonumber(r[3] or '0') or 0) - now "
     "if r[1] and r[2] ~= '' and r[2] ~= ARGV[1] and left > 0 then return answer('busy') end "
+    "if r[1] and r[4] == 'done' then "
+    "  if ARGV[4] == '0' and (ARGV[5] == '0' or ARGV[5] == r[5]) then return answer('done') end "
+    "  redis.call('HSET', KEYS[1], 'cursor', '', 'accepted_at_s', ARGV[5]) end "
     "if not r[1] then "
-    "  redis.call('HSET', KEYS[1], 'started_at_s', t[1], unpack(ARGV, 4)) end "
+    "  redis.call('HSET', KEYS[1], 'started_at_s', t[1], unpack(ARGV, 6)) end "
     "redis.call('HINCRBY', KEYS[1], 'fence', 1) "
     "redis.call('HINCRBY', KEYS[1], 'attempts', 1) "
     "redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'updated_at_s', t[1], "
@@ -60,18 +67,27 @@ static const char save_lua[] =
             "redis.call('EXPIRE', KEYS[1], ARGV[4]) "
             "return answer('ok')";
 
+/* ARGV: owner, fence. */
+static const char drop_lua[] =
+    LUA_NOW "local r = redis.call('HMGET', KEYS[1], 'fence', 'owner') "
+            "if r[1] ~= ARGV[2] or r[2] ~= ARGV[1] then return answer('fenced') end "
+            "redis.call('DEL', KEYS[1]) "
+            "return answer('ok')";
+
 static const char get_lua[] =
     LUA_NOW "return answer(redis.call('EXISTS', KEYS[1]) == 1 and 'ok' or 'none')";
 
-enum script_id { SCRIPT_CLAIM, SCRIPT_SAVE, SCRIPT_GET, N_SCRIPTS };
+enum script_id { SCRIPT_CLAIM, SCRIPT_SAVE, SCRIPT_DROP, SCRIPT_GET, N_SCRIPTS };
 
 static const char *const script_texts[N_SCRIPTS] = {
     [SCRIPT_CLAIM] = claim_lua,
     [SCRIPT_SAVE] = save_lua,
+    [SCRIPT_DROP] = drop_lua,
     [SCRIPT_GET] = get_lua,
 };
 
 struct ledger {
+    atomic_uint n_indexed;
     struct redis_link *redis;
     char shas[N_SCRIPTS][SHA1_HEX_SIZE];
 };
@@ -273,10 +289,8 @@ static enum ledger_verdict verdict_of(const redisReply *r)
         const char *name;
         enum ledger_verdict verdict;
     } names[] = {
-        {"ok", LEDGER_OK},
-        {"busy", LEDGER_BUSY},
-        {"fenced", LEDGER_FENCED},
-        {"none", LEDGER_NONE},
+        {"ok", LEDGER_OK},     {"busy", LEDGER_BUSY}, {"fenced", LEDGER_FENCED},
+        {"none", LEDGER_NONE}, {"done", LEDGER_DONE},
     };
     for (size_t i = 0; i < LEN(names); i++) {
         if (r->type == REDIS_REPLY_STRING && !strcmp(r->str, names[i].name))
@@ -342,7 +356,8 @@ static void index_open(struct ledger *l, const struct ledger_job *job)
     const char *bound[] = {"ZREMRANGEBYRANK", KEY_OPEN, "0", last};
     const char *undone[] = {"ZREM", KEY_DONE, job->job_id};
     tell(l, LEN(add), add);
-    tell(l, LEN(bound), bound);
+    if (atomic_fetch_add(&l->n_indexed, 1) % BOUND_EVERY == 0)
+        tell(l, LEN(bound), bound);
     if (!strcmp(job->state, "done"))
         tell(l, LEN(undone), undone);
 }
@@ -357,12 +372,13 @@ static void index_done(struct ledger *l, const char *job_id, uint64_t now_ms)
     const char *bound[] = {"ZREMRANGEBYRANK", KEY_DONE, "0", last};
     tell(l, LEN(closed), closed);
     tell(l, LEN(add), add);
-    tell(l, LEN(bound), bound);
+    if (atomic_fetch_add(&l->n_indexed, 1) % BOUND_EVERY == 0)
+        tell(l, LEN(bound), bound);
 }
 
 /* ---- The interface ---- */
 
-enum ledger_verdict ledger_claim(struct ledger *l, const char *owner, uint32_t lease_ms,
+enum ledger_verdict ledger_claim(struct ledger *l, const char *owner, uint32_t lease_ms, bool again,
                                  struct ledger_job *job)
 {
     struct args a;
@@ -372,6 +388,8 @@ enum ledger_verdict ledger_claim(struct ledger *l, const char *owner, uint32_t l
     arg(&a, owner);
     arg_u64(&a, lease_ms);
     arg_u64(&a, OPEN_KEEP_S);
+    arg_u64(&a, again);
+    arg_u64(&a, (uint64_t)job->accepted_at_s);
     put_record(&a, job, state, job->cursor);
     enum ledger_verdict verdict = read_answer(run_script(l, SCRIPT_CLAIM, &a), job, NULL);
     if (verdict == LEDGER_OK)
@@ -418,6 +436,22 @@ enum ledger_verdict ledger_finish(struct ledger *l, const struct ledger_job *job
     return verdict;
 }
 
+enum ledger_verdict ledger_drop(struct ledger *l, const struct ledger_job *job)
+{
+    struct args a;
+    char key[JOB_KEY_SIZE];
+    const char *closed[] = {"ZREM", KEY_OPEN, job->job_id};
+    if (job->fence == 0)
+        return LEDGER_DOWN;
+    begin_script(&a, SCRIPT_DROP, l, job->job_id, key);
+    arg(&a, job->owner);
+    arg_u64(&a, job->fence);
+    enum ledger_verdict verdict = read_answer(run_script(l, SCRIPT_DROP, &a), NULL, NULL);
+    if (verdict == LEDGER_OK)
+        tell(l, LEN(closed), closed);
+    return verdict;
+}
+
 enum ledger_verdict ledger_get(struct ledger *l, const char *job_id, struct ledger_job *out)
 {
     struct args a;
@@ -428,24 +462,42 @@ enum ledger_verdict ledger_get(struct ledger *l, const char *job_id, struct ledg
     return read_answer(run_script(l, SCRIPT_GET, &a), out, NULL);
 }
 
-enum ledger_verdict ledger_recent(struct ledger *l, struct ledger_job *jobs, size_t *n)
+/* The records of the ids at the ranks from first on; *n_ids: how many ids there were, some of which
+ * may outlive their records, which expire. */
+static enum ledger_verdict read_set(struct ledger *l, const char *range, const char *key,
+                                    size_t first, struct ledger_job *jobs, size_t *n, size_t *n_ids)
 {
-    char last[16];
-    size_t room = *n < MAX_DONE ? *n : MAX_DONE;
-    const char *range[] = {"ZREVRANGE", KEY_DONE, "0", last};
-    *n = 0;
-    if (room == 0)
-        return LEDGER_OK;
-    snprintf(last, sizeof(last), "%zu", room - 1);
-    redisReply *ids = redis_link_command(l->redis, LEN(range), range);
+    char from[24], to[24];
+    const char *args[] = {range, key, from, to};
+    snprintf(from, sizeof(from), "%zu", first);
+    snprintf(to, sizeof(to), "%zu", first + *n - 1);
+    *n = *n_ids = 0;
+    redisReply *ids = redis_link_command(l->redis, LEN(args), args);
     enum ledger_verdict verdict = ids ? LEDGER_OK : LEDGER_DOWN;
     for (size_t i = 0; ids && i < ids->elements && verdict != LEDGER_DOWN; i++) {
-        /* An id may outlive its record, which expires. */
         verdict = ledger_get(l, ids->element[i]->str, &jobs[*n]);
         if (verdict == LEDGER_OK)
             (*n)++;
+        (*n_ids)++;
     }
     if (ids)
         freeReplyObject(ids);
     return verdict == LEDGER_DOWN ? LEDGER_DOWN : LEDGER_OK;
+}
+
+enum ledger_verdict ledger_recent(struct ledger *l, struct ledger_job *jobs, size_t *n)
+{
+    size_t n_ids;
+    if (*n > MAX_DONE)
+        *n = MAX_DONE;
+    return *n ? read_set(l, "ZREVRANGE", KEY_DONE, 0, jobs, n, &n_ids) : LEDGER_OK;
+}
+
+enum ledger_verdict ledger_open_page(struct ledger *l, size_t *from, struct ledger_job *jobs,
+                                     size_t *n)
+{
+    size_t room = *n, n_ids;
+    enum ledger_verdict verdict = read_set(l, "ZRANGE", KEY_OPEN, *from, jobs, n, &n_ids);
+    *from = n_ids < room ? SIZE_MAX : *from + n_ids;
+    return verdict;
 }

@@ -1,8 +1,6 @@
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 
-#include "janitor/janitor.h"
+#include "janitor/commands.h"
 
 #define OPT(name, field, type, dflt, min, max, flags, help)                                 \
     {                                                                                       \
@@ -56,64 +54,56 @@ const struct option janitor_options[] = {
     OPT("lease", lease_ms, OPT_MS, "30s", 2000, 3600000, 0,
         "How long Redis keeps a deletion for a janitor that gives no sign of life; then another "
         "one goes on with it."),
-    OPT("upload_window", upload_window_ms, OPT_MS, "90s", 1000, 86400000, 0,
+    OPT("upload_window", upload_window_ms, OPT_MS, "105s", 1000, 86400000, 0,
         "After a tombstone, how long an upload that passed the check before may still end: at "
-        "least the writers' upload_expiry + upload_timeout + 20s for what is under way in the "
-        "network. A deletion completes no earlier."),
+        "least the writers' upload_expiry + upload_timeout + store_idle_timeout. They tell theirs "
+        "in the store; while one of them needs longer no deletion completes, nor does one earlier "
+        "than this."),
     OPT("intent_scan_interval", intent_scan_interval_ms, OPT_MS, "30s", 100, 86400000, 0,
-        "How often open deletions are looked for in the store: of HTTP requests, and of janitors "
-        "that died."),
+        "How often open deletions are looked for in the store: of HTTP requests, of janitors that "
+        "died, and those that an operator changed."),
     OPT("workers", workers, OPT_UINT, "4", 1, 64, 0,
         "Threads of each lane: accepting events, small deletions, big deletions."),
     OPT("max_open_jobs", max_open_jobs, OPT_UINT, "10000", 1, 1000000, 0,
         "Open deletions kept in memory; more wait in the store."),
-    OPT("json", json, OPT_BOOL, NULL, 0, 0, 0, "Commands: print JSON."),
-    OPT("dry_run", dry_run, OPT_BOOL, NULL, 0, 0, 0, "delete: only count."),
-    OPT("wait", wait, OPT_BOOL, NULL, 0, 0, 0, "delete: wait until it is completed."),
-    OPT("tenant", tenant, OPT_STRING, NULL, 0, 0, 0, "delete: tenant id."),
-    OPT("timeline", timeline, OPT_STRING, NULL, 0, 0, 0, "delete: timeline id."),
-    OPT("endpoint", endpoint, OPT_STRING, NULL, 0, 0, 0, "delete: endpoint id."),
-    OPT("upto_gen", upto_gen, OPT_STRING, NULL, 0, 0, 0,
-        "delete: highest generation of the endpoint that goes."),
-    OPT("reason", reason, OPT_STRING, "operator", 0, 0, 0, "delete: for the records."),
-    OPT("not_before", not_before, OPT_STRING, NULL, 0, 0, 0,
-        "delete: when the removal may begin, RFC 3339; the tombstone does not wait."),
+    OPT("delete_versions", delete_versions, OPT_BOOL, "true", 0, 0, 0,
+        "Remove old versions and delete markers too, where the bucket keeps them. Needs the right "
+        "to list and delete versions."),
+    OPT("delete_rate", delete_rate, OPT_UINT, "0", 0, 0, 0,
+        "Objects that this janitor removes in a second at most, over some seconds; 0: as fast as "
+        "the store lets it."),
+    OPT("tenant_delete_rate", tenant_delete_rate, OPT_UINT, "0", 0, 0, 0,
+        "The same for each tenant."),
+    OPT("guard_tenants", guard_tenants, OPT_UINT, "0", 0, 1000000, 0,
+        "A guard against mass deletion: when this janitor has accepted so many tenants' deletions "
+        "by event within guard_window, further ones are held until an operator releases them. 0: "
+        "no guard."),
+    OPT("guard_window", guard_window_ms, OPT_MS, "1h", 1000, 0, 0,
+        "The time in which guard_tenants counts."),
+    OPT("tombstone_scan_interval", tombstone_scan_interval_ms, OPT_MS, "6h", 0, 0, 0,
+        "How often tombstones are looked for that may go, since all tokens they fence have expired "
+        "(tokens_expire_by); 0: never."),
+    OPT("tombstone_grace", tombstone_grace_ms, OPT_MS, "1h", 0, 0, 0,
+        "How long after tokens_expire_by a tombstone stays: more than the services' token_leeway "
+        "and "
+        "what clocks may be apart."),
+    OPT("denied_tries", denied_tries, OPT_UINT, "10", 1, 1000, 0,
+        "How often a removal that the store refuses (access denied) is tried, with growing pauses, "
+        "before the deletion counts as failed and waits for a person."),
     {.name = NULL},
 };
-
-static int command(struct service *s, char **words)
-{
-    if (strcmp(words[0], "run") == 0 && !words[1])
-        return -1;
-    if (strcmp(words[0], "status") == 0 && !words[1])
-        return command_status(s);
-    if (strcmp(words[0], "delete") == 0 && !words[1])
-        return command_delete(s);
-    fprintf(stderr, "epufs-janitor: '%s': expected run, status or delete\n",
-            words[1] ? words[1] : words[0]);
-    return 2;
-}
 
 int main(int argc, char **argv)
 {
     static const struct option *const tables[] = {service_options, janitor_options, NULL};
-    static const struct options_spec options = {
-        .program = "epufs-janitor",
-        .summary = "Makes deletions of tenants, timelines and endpoints true.",
-        .usage = "[run | status | delete]",
-        .tables = tables,
-        .check = conf_check,
-    };
     static const struct app app = {
         .program = "epufs-janitor",
-        .options = &options,
         .conf_size = sizeof(struct janitor_conf),
         .pool_bytes = 16 * 1024,
         .write_buffer_bytes = 64 * 1024,
-        .command = command,
         .not_ready = engine_not_ready,
         .start = engine_start,
         .stop = engine_stop,
     };
-    return service_main(&app, argc, argv);
+    return commands_main(&app, tables, argc, argv);
 }

@@ -79,6 +79,15 @@ enum { QUEUE_MESSAGE_TIMEOUT_MS = 5000 };
 int queue_publish(struct queue *q, enum queue_topic topic, const char *key, size_t key_len,
                   const char *value, size_t value_len, const struct event_header *headers,
                   size_t n_headers, uint32_t timeout_ms, struct store_err *err);
+/* Reads a topic from its beginning to its end as of now, partition by partition in the order of
+ * their offsets, as a member of no group: nothing is committed, nobody else notices. Each message
+ * is fn's for the call (without a handle: never to be given back); fn returns false to stop. Only
+ * for a queue that was opened without consume, on any thread but the queue's. timeout_ms bounds all
+ * of it, fn too. Returns 0, or -1 with STORE_BUSY (no broker answers), STORE_NOT_FOUND (there is no
+ * such topic), STORE_DENIED, STORE_TIMEOUT (the end was not reached) or STORE_FAILED. */
+int queue_read_all(struct queue *q, enum queue_topic topic,
+                   bool (*fn)(void *user, const struct queue_msg *m), void *user,
+                   uint32_t timeout_ms, struct store_err *err);
 void queue_status(struct queue *q, struct queue_status *out); /* any thread */
 /* No message is handed out after this returns; queue_done() and queue_publish() still work. */
 void queue_stop_consuming(struct queue *q);

@@ -133,6 +133,8 @@ static void queue_free(struct queue *q)
         rd_kafka_destroy_flags(q->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     if (q->producer_conf)
         rd_kafka_conf_destroy(q->producer_conf);
+    if (q->reader_conf)
+        rd_kafka_conf_destroy(q->reader_conf);
     for (size_t i = 0; i < LEN(q->topics); i++)
         free(q->topics[i]);
     free(q->parts);
@@ -167,7 +169,8 @@ int queue_open(const struct queue_conf *conf, struct queue **out, struct store_e
         return -1;
     struct queue *q = queue_new(conf);
     if (!(q->producer_conf = kafka_producer_conf(q, conf, err)) ||
-        (conf->consume && new_consumer(q, conf, err)) ||
+        (conf->consume ? new_consumer(q, conf, err) != 0
+                       : !(q->reader_conf = kafka_reader_conf(q, conf, err))) ||
         !(q->producer = kafka_new_producer(q, err)) || start_threads(q, err)) {
         queue_free(q);
         return -1;

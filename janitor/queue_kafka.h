@@ -4,7 +4,8 @@
  *   queue_kafka.c          opening, closing, status
  *   queue_kafka_conf.c     the settings of both sides
  *   queue_kafka_publish.c  the producer and its thread
- *   queue_kafka_consume.c  the consumer and its thread: hand out, pause, commit, rebalance */
+ *   queue_kafka_consume.c  the consumer and its thread: hand out, pause, commit, rebalance
+ *   queue_kafka_read.c     reading a whole topic, outside the group */
 #ifndef JANITOR_QUEUE_KAFKA_H
 #define JANITOR_QUEUE_KAFKA_H
 
@@ -32,6 +33,7 @@ struct queue {
     char *topics[3];                /* by enum queue_topic */
     rd_kafka_t *consumer;           /* NULL: only publishing */
     rd_kafka_conf_t *producer_conf; /* for further producers */
+    rd_kafka_conf_t *reader_conf;   /* for queue_read_all(); NULL: consuming */
     pthread_t consume_thread, publish_thread;
     bool started; /* the consuming thread */
 
@@ -66,6 +68,8 @@ rd_kafka_conf_t *kafka_producer_conf(struct queue *q, const struct queue_conf *c
                                      struct store_err *err);
 rd_kafka_conf_t *kafka_consumer_conf(struct queue *q, const struct queue_conf *c,
                                      struct store_err *err);
+rd_kafka_conf_t *kafka_reader_conf(struct queue *q, const struct queue_conf *c,
+                                   struct store_err *err);
 
 /* queue_kafka_publish.c */
 void kafka_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *user);
@@ -79,5 +83,9 @@ void kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 void kafka_on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,
                      void *user);
 void *kafka_consume_loop(void *queue); /* a thread; leaves the group at its end */
+size_t kafka_header_count(const rd_kafka_message_t *rk);
+/* What librdkafka's message says, its headers in an array of as many; all of it points into rk. */
+void kafka_fill_message(const rd_kafka_message_t *rk, struct event_header *headers,
+                        struct queue_msg *m);
 
 #endif

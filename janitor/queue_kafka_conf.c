@@ -341,3 +341,26 @@ int queue_check_settings(const struct queue_conf *c, struct store_err *err)
         rd_kafka_conf_destroy(consumer);
     return consumer ? 0 : -1;
 }
+
+/* Without a group: for whoever only looks. */
+rd_kafka_conf_t *kafka_reader_conf(struct queue *q, const struct queue_conf *c,
+                                   struct store_err *err)
+{
+    static const struct setting defaults[] = {
+        {"client.id", "epufs-janitor"},
+        {"log.connection.close", "false"},
+        {"reconnect.backoff.max.ms", RECONNECT_MAX_MS},
+        {"queued.max.messages.kbytes", "8192"},
+        {"fetch.wait.max.ms", "100"},
+        {NULL, NULL},
+    };
+    const struct setting fixed[] = {
+        {"bootstrap.servers", c->brokers},     {"enable.auto.commit", "false"},
+        {"enable.auto.offset.store", "false"}, {"auto.offset.reset", "earliest"},
+        {"enable.partition.eof", "true"},      {NULL, NULL},
+    };
+    rd_kafka_conf_t *conf = base_conf(q);
+    return conf_unless(conf, set_all(conf, defaults, err) ||
+                                 set_extras(conf, "consumer.", c, err) ||
+                                 set_all(conf, fixed, err));
+}

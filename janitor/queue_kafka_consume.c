@@ -210,19 +210,18 @@ void kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 
 /* ---- Consuming ---- */
 
-static size_t header_count(const rd_kafka_message_t *rk, rd_kafka_headers_t **headers)
+size_t kafka_header_count(const rd_kafka_message_t *rk)
 {
-    return rd_kafka_message_headers(rk, headers) ? 0 : rd_kafka_header_cnt(*headers);
+    rd_kafka_headers_t *list;
+    return rd_kafka_message_headers(rk, &list) ? 0 : rd_kafka_header_cnt(list);
 }
 
-static struct message *message_new(struct queue *q, rd_kafka_message_t *rk)
+void kafka_fill_message(const rd_kafka_message_t *rk, struct event_header *headers,
+                        struct queue_msg *m)
 {
-    rd_kafka_headers_t *headers = NULL;
-    size_t n = header_count(rk, &headers);
-    struct message *m = xcalloc(1, sizeof(*m) + n * sizeof(m->headers[0]));
-    m->rk = rk;
-    m->pub = (struct queue_msg){
-        .queue = q,
+    rd_kafka_headers_t *list = NULL;
+    size_t n = rd_kafka_message_headers(rk, &list) ? 0 : rd_kafka_header_cnt(list);
+    *m = (struct queue_msg){
         .topic = rd_kafka_topic_name(rk->rkt),
         .partition = rk->partition,
         .offset = rk->offset,
@@ -230,15 +229,24 @@ static struct message *message_new(struct queue *q, rd_kafka_message_t *rk)
         .key_len = rk->key_len,
         .value = rk->payload,
         .value_len = rk->len,
-        .headers = m->headers,
+        .headers = headers,
         .n_headers = n,
-        .handle = m,
     };
     for (size_t i = 0; i < n; i++) {
         const void *value = NULL;
-        rd_kafka_header_get_all(headers, i, &m->headers[i].name, &value, &m->headers[i].len);
-        m->headers[i].value = value;
+        rd_kafka_header_get_all(list, i, &headers[i].name, &value, &headers[i].len);
+        headers[i].value = value;
     }
+}
+
+static struct message *message_new(struct queue *q, rd_kafka_message_t *rk)
+{
+    size_t n = kafka_header_count(rk);
+    struct message *m = xcalloc(1, sizeof(*m) + n * sizeof(m->headers[0]));
+    m->rk = rk;
+    kafka_fill_message(rk, m->headers, &m->pub);
+    m->pub.queue = q;
+    m->pub.handle = m;
     return m;
 }
 

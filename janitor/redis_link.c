@@ -38,6 +38,7 @@ struct redis_link {
     uint64_t closed_until_ms; /* no attempt before */
     uint64_t heard_ms;        /* the latest answer */
     bool up;
+    bool refuses; /* the latest command was one that the server takes from nobody now */
     bool down_logged, cluster_logged;
     uint64_t quiet_until_ms; /* no further outage is logged before */
     struct store_err why;    /* what ended the latest attempt */
@@ -245,13 +246,29 @@ static int select_db(struct redis_link *l, struct store_err *err)
     return l->url.db == 0 ? 0 : redis_conn_expect_status(&l->conn, 2, args, err);
 }
 
-/* A stopped server accepts connections all the same, hence the PING. */
-static int greet(struct redis_link *l, struct store_err *err)
+/* A stopped server accepts connections all the same, hence the PING. One that is full or a replica
+ * answers that, too: it is up again when it takes what it had refused, a write. */
+static int expect_answer(struct redis_link *l, struct store_err *err)
 {
     const char *ping[] = {"PING"};
+    const char *write[] = {"HSET", "epufs:probe", "up", "1"};
+    if (!l->refuses)
+        return redis_conn_expect_status(&l->conn, 1, ping, err);
+    redisReply *r = redis_conn_command(&l->conn, LEN(write), write, NULL, err);
+    if (!r)
+        return -1;
+    l->refuses = r->type == REDIS_REPLY_ERROR && means_down(r->str);
+    if (l->refuses)
+        store_err_set(err, STORE_BUSY, "%s", r->str);
+    freeReplyObject(r);
+    return l->refuses ? -1 : 0;
+}
+
+static int greet(struct redis_link *l, struct store_err *err)
+{
     if (login(l, err) != 0 || refuse_cluster(l, err) != 0 ||
         (l->url.master && expect_master(l, err) != 0) || select_db(l, err) != 0 ||
-        redis_conn_expect_status(&l->conn, 1, ping, err) != 0)
+        expect_answer(l, err) != 0)
         return -1;
     return redis_conn_set_timeout(&l->conn, l->timeout_ms, err);
 }
@@ -298,7 +315,8 @@ static void refused(struct redis_link *l, const char *error)
     struct store_err err;
     bool cluster = begins(error, "MOVED ") || begins(error, "ASK ");
     store_err_set(&err, STORE_BUSY, "%s", cluster ? is_cluster : error);
-    if (cluster || means_down(error))
+    l->refuses = means_down(error);
+    if (cluster || l->refuses)
         went_down(l, &err);
     else
         log_warn("ledger refused a command", LOG_S("error", error));

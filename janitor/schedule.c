@@ -6,12 +6,13 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/xalloc.h"
 
 enum { BUCKETS = 4096 };
 
 struct heap {
-    struct job **jobs; /* jobs[0 .. n): the earliest first */
+    struct job **jobs;
     size_t n, cap;
 };
 
@@ -25,37 +26,52 @@ struct schedule {
     bool stop;
 };
 
-/* ---- Heaps ---- */
+/* ---- Heaps: jobs[1 .. n], the earliest first; a job's slot is its index ---- */
+
+static void heap_place(struct heap *h, size_t slot, struct job *job)
+{
+    h->jobs[slot] = job;
+    job->slot = slot;
+}
+
+static void heap_up(struct heap *h, size_t slot, struct job *job)
+{
+    for (; slot > 1 && h->jobs[slot / 2]->due_ms > job->due_ms; slot /= 2)
+        heap_place(h, slot, h->jobs[slot / 2]);
+    heap_place(h, slot, job);
+}
+
+static void heap_down(struct heap *h, size_t slot, struct job *job)
+{
+    for (;;) {
+        size_t child = 2 * slot;
+        if (child > h->n)
+            break;
+        if (child < h->n && h->jobs[child + 1]->due_ms < h->jobs[child]->due_ms)
+            child++;
+        if (h->jobs[child]->due_ms >= job->due_ms)
+            break;
+        heap_place(h, slot, h->jobs[child]);
+        slot = child;
+    }
+    heap_place(h, slot, job);
+}
 
 static void heap_push(struct heap *h, struct job *job)
 {
-    if (h->n == h->cap) {
+    if (h->n + 1 >= h->cap) {
         h->cap = h->cap ? h->cap * 2 : 64;
         h->jobs = xrealloc(h->jobs, h->cap * sizeof(struct job *));
     }
-    size_t at = h->n++;
-    for (; at > 0 && h->jobs[(at - 1) / 2]->due_ms > job->due_ms; at = (at - 1) / 2)
-        h->jobs[at] = h->jobs[(at - 1) / 2];
-    h->jobs[at] = job;
+    heap_up(h, ++h->n, job);
 }
 
 static struct job *heap_pop(struct heap *h)
 {
-    struct job *first = h->jobs[0], *last = h->jobs[--h->n];
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= h->n)
-            break;
-        if (child + 1 < h->n && h->jobs[child + 1]->due_ms < h->jobs[child]->due_ms)
-            child++;
-        if (h->jobs[child]->due_ms >= last->due_ms)
-            break;
-        h->jobs[at] = h->jobs[child];
-        at = child;
-    }
+    struct job *first = h->jobs[1], *last = h->jobs[h->n--];
+    first->slot = 0;
     if (h->n)
-        h->jobs[at] = last;
+        heap_down(h, 1, last);
     return first;
 }
 
@@ -105,8 +121,8 @@ struct job *schedule_take(struct schedule *s, enum lane lane)
         uint64_t now_ms = clock_mono_ms();
         if (h->n == 0) {
             pthread_cond_wait(&s->changed[lane], &s->lock);
-        } else if (h->jobs[0]->due_ms > now_ms) {
-            uint64_t due_ms = h->jobs[0]->due_ms;
+        } else if (h->jobs[1]->due_ms > now_ms) {
+            uint64_t due_ms = h->jobs[1]->due_ms;
             const struct timespec until = {(time_t)(due_ms / 1000),
                                            (long)(due_ms % 1000) * 1000000};
             pthread_cond_timedwait(&s->changed[lane], &s->lock, &until);
@@ -119,6 +135,15 @@ struct job *schedule_take(struct schedule *s, enum lane lane)
     }
     pthread_mutex_unlock(&s->lock);
     return job;
+}
+
+bool schedule_crowded(struct schedule *s, enum lane lane)
+{
+    const struct heap *h = &s->lanes[lane];
+    pthread_mutex_lock(&s->lock);
+    bool crowded = h->n > 0 && h->jobs[1]->due_ms <= clock_mono_ms();
+    pthread_mutex_unlock(&s->lock);
+    return crowded;
 }
 
 struct job *schedule_take_any(struct schedule *s)
@@ -166,36 +191,111 @@ static struct job *find(struct schedule *s, const char *job_id)
     return j;
 }
 
-bool schedule_knows(struct schedule *s, const char *job_id)
+/* Moves a job that waits to the front of its lane. */
+static void hurry(struct schedule *s, struct job *job)
 {
-    pthread_mutex_lock(&s->lock);
-    bool known = find(s, job_id) != NULL;
-    pthread_mutex_unlock(&s->lock);
-    return known;
+    struct heap *h = &s->lanes[job->lane];
+    if (!job->slot)
+        return;
+    job->due_ms = 0;
+    heap_up(h, job->slot, job);
+    pthread_cond_signal(&s->changed[job->lane]);
 }
 
-void schedule_settle(struct schedule *s, struct job *job)
+static void poke(struct schedule *s, struct job *job)
+{
+    job->poked = true;
+    hurry(s, job);
+}
+
+bool schedule_poke(struct schedule *s, const char *job_id, const char *etag)
 {
     pthread_mutex_lock(&s->lock);
-    job->settled = true;
+    struct job *job = find(s, job_id);
+    bool changed = job && (!etag || (*job->etag && strcmp(job->etag, etag) != 0));
+    if (changed)
+        poke(s, job);
+    pthread_mutex_unlock(&s->lock);
+    return job != NULL;
+}
+
+bool schedule_poked(struct schedule *s, struct job *job, bool take)
+{
+    pthread_mutex_lock(&s->lock);
+    bool poked = job->poked;
+    if (take)
+        job->poked = false;
+    pthread_mutex_unlock(&s->lock);
+    return poked;
+}
+
+void schedule_update(struct schedule *s, struct job *job, const struct deletion *d,
+                     const char *etag)
+{
+    pthread_mutex_lock(&s->lock);
+    job->d = *d;
+    text_copy(job->etag, sizeof(job->etag), etag);
     pthread_mutex_unlock(&s->lock);
 }
 
-bool schedule_settled(struct schedule *s, const char *job_id)
+void schedule_close(struct schedule *s, struct job *job, bool closing)
 {
     pthread_mutex_lock(&s->lock);
-    const struct job *job = find(s, job_id);
-    bool settled = job && job->settled;
+    job->closing = closing;
     pthread_mutex_unlock(&s->lock);
-    return settled;
 }
 
-bool schedule_enter(struct schedule *s, struct job *job, bool *full)
+enum schedule_cover schedule_covers(struct schedule *s, const struct deletion *d)
+{
+    enum schedule_cover cover = COVER_NONE;
+    pthread_mutex_lock(&s->lock);
+    const struct job *job = find(s, d->job_id);
+    if (job && (job->closing || deletion_is_closing(&job->d))) {
+        cover = COVER_CLOSING;
+    } else if (job && job->d.accepted_at_s && deletion_is_fenced(d)) {
+        struct deletion open = job->d;
+        if (!deletion_merge(&open, d, 0))
+            cover = COVER_ALL;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return cover;
+}
+
+/* The id of the job that would remove all of the scope. */
+static void wider_id(const struct scope *scope, enum scope_kind kind, char job_id[JOB_ID_SIZE])
+{
+    struct deletion d = {.scope = *scope};
+    d.scope.kind = kind;
+    d.scope.endpoint[0] = '\0';
+    if (kind == SCOPE_TENANT)
+        d.scope.timeline[0] = '\0';
+    deletion_set_job_id(&d);
+    memcpy(job_id, d.job_id, JOB_ID_SIZE);
+}
+
+bool schedule_wider(struct schedule *s, const struct job *job, char job_id[JOB_ID_SIZE])
+{
+    bool found = false;
+    for (int kind = SCOPE_TENANT; kind < (int)job->d.scope.kind && !found; kind++) {
+        wider_id(&job->d.scope, (enum scope_kind)kind, job_id);
+        pthread_mutex_lock(&s->lock);
+        const struct job *wide = find(s, job_id);
+        found = wide && wide->d.state == DELETION_OPEN && wide->d.accepted_at_s;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return found;
+}
+
+enum schedule_entry schedule_enter(struct schedule *s, struct job *job)
 {
     pthread_mutex_lock(&s->lock);
-    *full = s->n_open >= s->max_open;
-    bool enter = !*full && !find(s, job->d.job_id);
-    if (enter) {
+    struct job *known = find(s, job->d.job_id);
+    enum schedule_entry entry = known                      ? SCHEDULE_KNOWN
+                                : s->n_open >= s->max_open ? SCHEDULE_FULL
+                                                           : SCHEDULE_ENTERED;
+    if (known)
+        poke(s, known);
+    if (entry == SCHEDULE_ENTERED) {
         struct job **b = bucket(s, job->d.job_id);
         job->next_same = *b;
         job->listed = true;
@@ -203,7 +303,7 @@ bool schedule_enter(struct schedule *s, struct job *job, bool *full)
         s->n_open++;
     }
     pthread_mutex_unlock(&s->lock);
-    return enter;
+    return entry;
 }
 
 void schedule_leave(struct schedule *s, struct job *job)
@@ -224,10 +324,13 @@ void schedule_status(struct schedule *s, struct schedule_status *out)
     *out = (struct schedule_status){0};
     pthread_mutex_lock(&s->lock);
     out->accepting = s->lanes[LANE_ACCEPT].n;
+    out->n_open = s->n_open;
     for (size_t i = 0; i < BUCKETS; i++)
         for (const struct job *j = s->table[i]; j; j = j->next_same) {
             out->open[j->d.scope.kind]++;
             int64_t at_s = j->d.accepted_at_s;
+            if (at_s == 0) /* not read yet */
+                continue;
             if (!out->oldest_accepted_at_s || at_s < out->oldest_accepted_at_s)
                 out->oldest_accepted_at_s = at_s;
         }

@@ -23,7 +23,7 @@ static void on_alarm(void *user, const struct store_alarm *alarm)
                  LOG_U("requests_of_last_minute", alarm->requests));
 }
 
-int service_open_store(struct service *s, struct store_err *err)
+int service_open_another_store(const struct service *s, store **out, struct store_err *err)
 {
     const struct service_conf *c = service_conf(s);
     const struct store_conf sc = {
@@ -41,7 +41,12 @@ int service_open_store(struct service *s, struct store_err *err)
         .on_alarm = on_alarm,
         .alarm_percent = (uint32_t)c->store_alarm_percent,
     };
-    return store_open(c->store, &sc, &s->store, err);
+    return store_open(c->store, &sc, out, err);
+}
+
+int service_open_store(struct service *s, struct store_err *err)
+{
+    return service_open_another_store(s, &s->store, err);
 }
 
 /* ---- Metrics ---- */

@@ -192,7 +192,8 @@ static void *worker_main(void *user)
     if (cut)
         log_warn("drain timed out", LOG_U("requests_cut", cut));
     httpd_free(w->httpd);
-    loop_run_once(w->loop, 0, NULL); /* what other threads posted for the requests that are gone */
+    if (s->app->worker_end)
+        s->app->worker_end(w);
     loop_timer_clear(w->loop, &w->tick);
     store_loop_free(w->loop);
     token_cache_free(w->tokens);

@@ -53,6 +53,7 @@ struct worker {
     struct loop_timer tick;
     uint64_t request_seed;
     bool draining, closing;
+    void *state; /* the program's own */
 };
 
 struct app {
@@ -70,6 +71,9 @@ struct app {
     const char *(*not_ready)(struct service *s);
     /* Once, before the workers start; may be NULL. Returns 0, or -1 with *err set. */
     int (*start)(struct service *s, struct store_err *err);
+    /* On each worker's thread, after its requests ended and before its loop is freed: what goes on
+     * without a request is brought to an end, soon. May run the loop. May be NULL. */
+    void (*worker_end)(struct worker *w);
     void (*stop)(struct service *s); /* after the workers ended; may be NULL */
 };
 
@@ -104,6 +108,9 @@ int service_main(const struct app *app, int argc, char **argv);
 /* backing.c: opens the store that the options name; a change of its error rate over the alarm's
  * bound is logged. */
 int service_open_store(struct service *s, struct store_err *err);
+/* The same once more, with connections and I/O threads of its own, for work that nobody else is to
+ * wait for. *out is the caller's: store_close(). Its requests are not among the metrics. */
+int service_open_another_store(const struct service *s, store **out, struct store_err *err);
 /* Registers what store_stats() tells of s->store. Once, before threads run. */
 void store_metrics_register(struct service *s);
 

@@ -11,7 +11,7 @@
 #include "base/xalloc.h"
 #include "epufs/fence.h"
 #include "service/range.h"
-#include "writer/writer.h"
+#include "writer/terms.h"
 
 enum { COLLECT_MAX_BYTES = 65536, STREAM_BUFFER_BYTES = 131072 };
 
@@ -107,6 +107,14 @@ static void start_put(struct upload *u, int64_t signed_at_s)
 
 /* ---- Fence ---- */
 
+/* A janitor might not wait for it. Fails closed, also when only the store's clock finds the terms
+ * too old. */
+static void refuse_without_terms(struct request *rq)
+{
+    const char *why = terms_missing(writer_of(request_service(rq))->terms);
+    request_fail(rq, 503, why ? why : "this writer's upload times in the store are too old");
+}
+
 static void fence_done(void *user, const struct store_err *err, const struct fence_verdict *v)
 {
     struct upload *u = user;
@@ -118,6 +126,8 @@ static void fence_done(void *user, const struct store_err *err, const struct fen
         snprintf(detail, sizeof(detail), "the %s of this token's generation was deleted",
                  scope_kind_name(v->by));
         request_fail(u->rq, 410, detail);
+    } else if (!terms_take_upload(writer_of(request_service(u->rq))->terms, v->server_time_s)) {
+        refuse_without_terms(u->rq);
     } else {
         start_put(u, v->server_time_s);
     }
@@ -239,12 +249,13 @@ static bool check_size(struct request *rq, const struct known_files *known, uint
     return true;
 }
 
-void upload_begin(struct request *rq, const struct known_files *known)
+void upload_begin(struct request *rq)
 {
     uint64_t gen, size;
     char *if_match = NULL;
     bool if_absent;
-    if (!request_may_use_files(rq, &gen) || !check_size(rq, known, &size) ||
+    if (!request_may_use_files(rq, &gen) ||
+        !check_size(rq, writer_of(request_service(rq))->known, &size) ||
         !take_conditions(rq, &if_match, &if_absent))
         return;
     struct upload *u = xcalloc(1, sizeof(*u));

@@ -8,10 +8,21 @@
 
 struct writer_conf {
     struct service_conf service; /* first: see service.h */
-    uint64_t upload_expiry_ms, upload_timeout_ms;
+    uint64_t upload_expiry_ms, upload_timeout_ms, store_idle_timeout_ms;
+    uint64_t upload_window_ms; /* 0: not given */
     uint64_t file_max_bytes;
     char *known_files;
-    uint64_t delete_threads;
+    uint64_t delete_timeout_ms;
+    uint64_t max_deletions, max_sweeps;
+};
+
+struct terms;
+
+/* What the service's state points to. */
+struct writer {
+    struct known_files *known;
+    struct terms *terms;
+    store *large; /* the same store once more, with connections and I/O threads of its own */
 };
 
 static inline const struct writer_conf *writer_conf(const struct request *rq)
@@ -19,14 +30,20 @@ static inline const struct writer_conf *writer_conf(const struct request *rq)
     return request_service(rq)->conf;
 }
 
-/* upload.c: PUT and POST of a file. */
-void upload_begin(struct request *rq, const struct known_files *known);
+static inline struct writer *writer_of(const struct service *s)
+{
+    return s->state;
+}
 
-/* remove.c: DELETE of a file, and of an endpoint, timeline or tenant. The latter run on threads of
- * their own, bounded in number and in queue, and go on when the client goes away. */
+/* upload.c: PUT and POST of a file. */
+void upload_begin(struct request *rq);
+
+/* remove.c: DELETE of a file, and of an endpoint, timeline or tenant. */
 void remove_file_begin(struct request *rq);
 void remove_scope_begin(struct request *rq);
-void remove_start(struct service *s, size_t n_threads);
-void remove_stop(void); /* lets what is under way stop soon: its intent stays for the janitor */
+void remove_metrics_register(void);
+/* Ends this worker's deletions, whose requests are over: what is half accepted is accepted, and
+ * sweeps stop, since the janitor goes on with them. */
+void remove_worker_end(struct worker *w);
 
 #endif

@@ -29,13 +29,19 @@ static struct deletion of_tenant(void)
     return d;
 }
 
-static int accept_deletion(struct fixture *f, struct deletion *d)
+static int accept_how(struct fixture *f, struct deletion *d, enum acceptance *how)
 {
     struct store_err err = {0};
-    int rc = deletion_accept(f->s, f->loop, d, &err);
+    int rc = deletion_accept(f->s, f->loop, d, how, NULL, &err);
     if (rc != 0)
         print_message("%s\n", err.msg);
     return rc;
+}
+
+static int accept_deletion(struct fixture *f, struct deletion *d)
+{
+    enum acceptance how;
+    return accept_how(f, d, &how);
 }
 
 static bool has(struct fixture *f, const char *key)
@@ -74,7 +80,7 @@ static void accept_leaves_tombstone_and_intent(void **state)
         assert_true(has_intent(f, &all[i]));
         /* Rounded up: no upload that passed the fence began after it. */
         assert_true(all[i].accepted_at_s > before && all[i].accepted_at_s <= clock_real_s() + 1);
-        assert_int_equal(deletion_drained_at_s(&all[i], 90), all[i].accepted_at_s + 90);
+        assert_true(deletion_is_fenced(&all[i]));
     }
 }
 
@@ -82,6 +88,7 @@ static void weak_deletions_leave_no_tombstone(void **state)
 {
     struct fixture *f = *state;
     struct deletion no_gen = of_endpoint("ep-1", 0), dry = of_tenant();
+    int64_t before = clock_real_s();
     no_gen.has_upto_gen = false;
     deletion_set_job_id(&no_gen);
     dry.dry_run = true;
@@ -90,9 +97,10 @@ static void weak_deletions_leave_no_tombstone(void **state)
     assert_int_equal(accept_deletion(f, &dry), 0);
     assert_int_equal(count_keys(f, LAYOUT_TOMBSTONES), 0);
     assert_true(has_intent(f, &no_gen) && has_intent(f, &dry));
-    assert_true(no_gen.accepted_at_s > 0 && dry.accepted_at_s > 0);
-    assert_int_equal(deletion_drained_at_s(&no_gen, 90), no_gen.accepted_at_s);
-    assert_int_equal(deletion_drained_at_s(&dry, 90), dry.accepted_at_s);
+    assert_false(deletion_is_fenced(&no_gen) || deletion_is_fenced(&dry));
+    /* Cut off: what is stored after it is newer. */
+    assert_true(no_gen.accepted_at_s >= before && no_gen.accepted_at_s <= clock_real_s());
+    assert_true(dry.accepted_at_s >= before && dry.accepted_at_s <= clock_real_s());
 }
 
 /* The folder store, but for intents, which it does not take. */
@@ -285,15 +293,21 @@ static void fill(struct fixture *f)
     }
 }
 
+static struct store_progress sweep_as(struct fixture *f, const struct deletion *d, enum sweep which)
+{
+    const struct sweep_how how = {.sweep = which};
+    struct store_progress end;
+    struct store_err err;
+    if (deletion_sweep(f->s, f->loop, d, &how, NULL, NULL, &end, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_true(end.server_time_s > 0);
+    return end;
+}
+
 static struct deletion_counts sweep(struct fixture *f, const struct deletion *d)
 {
-    struct deletion_counts counts;
-    struct store_err err;
-    int64_t server_time_s = 0;
-    if (deletion_sweep(f->s, f->loop, d, NULL, NULL, NULL, &counts, &server_time_s, &err) != 0)
-        fail_msg("%s", err.msg);
-    assert_true(server_time_s > 0);
-    return counts;
+    struct store_progress end = sweep_as(f, d, SWEEP_LATER);
+    return (struct deletion_counts){end.objects, end.bytes};
 }
 
 static void a_sweep_takes_the_generations_up_to_its_own(void **state)
@@ -318,6 +332,7 @@ static void without_a_generation_only_the_zeroth_goes(void **state)
     struct fixture *f = *state;
     struct deletion d = of_endpoint("ep-1", UINT64_MAX);
     d.has_upto_gen = false;
+    d.accepted_at_s = clock_real_s() + 100;
     fill(f);
     assert_int_equal(sweep(f, &d).files, 1);
     assert_false(has_file(f, "ep-1", 0));
@@ -360,19 +375,208 @@ static void a_stopped_sweep_tells_where(void **state)
 {
     struct fixture *f = *state;
     struct deletion d = of_endpoint("ep-1", 7);
-    struct deletion_counts counts;
+    struct sweep_how how = {.sweep = SWEEP_LATER};
+    struct store_progress end;
     struct store_err err;
     char cursor[STORE_MAX_KEY + 1] = "";
     fill(f);
-    assert_int_equal(
-        deletion_sweep(f->s, f->loop, &d, NULL, stop_at_once, cursor, &counts, NULL, &err), -1);
+    assert_int_equal(deletion_sweep(f->s, f->loop, &d, &how, stop_at_once, cursor, &end, &err), -1);
     assert_int_equal(err.code, STORE_CANCELED);
-    assert_int_equal(counts.files, 4); /* one batch held them all */
+    assert_int_equal(end.objects, 4); /* one batch held them all */
     assert_true(cursor[0]);
     put_file(f, "ep-1", 0); /* lies before the cursor: not this run's */
-    assert_int_equal(deletion_sweep(f->s, f->loop, &d, cursor, NULL, NULL, &counts, NULL, &err), 0);
-    assert_int_equal(counts.files, 0);
+    how.cursor = cursor;
+    assert_int_equal(deletion_sweep(f->s, f->loop, &d, &how, NULL, NULL, &end, &err), 0);
+    assert_int_equal(end.objects, 0);
     assert_int_equal(sweep(f, &d).files, 1);
+}
+
+/* ---- Without a fence ---- */
+
+static struct deletion without_gen(void)
+{
+    struct deletion d = of_endpoint("ep-1", 0);
+    d.has_upto_gen = false;
+    deletion_set_job_id(&d);
+    return d;
+}
+
+/* What was stored after the acceptance is never removed: the acceptor's own sweep takes what is of
+ * its second or older, every other one leaves that second alone, and the one before. */
+static void what_is_newer_than_the_acceptance_stays(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        enum sweep sweep;
+        int accepted_after_s; /* the file */
+        bool goes;
+    } cases[] = {
+        {SWEEP_FIRST, -1, false}, {SWEEP_FIRST, 0, true},  {SWEEP_FIRST, 1, true},
+        {SWEEP_LATER, -1, false}, {SWEEP_LATER, 0, false}, {SWEEP_LATER, 1, false},
+        {SWEEP_LATER, 2, true},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        struct deletion d = without_gen();
+        char key[LAYOUT_KEY_SIZE];
+        struct store_info info;
+        put_file(f, "ep-1", 0);
+        struct fixture part = file_of(f, "ep-1", 0, key);
+        assert_int_equal(store_sync_head(part.s, f->loop, key, &info, NULL), 0);
+        store_close(part.s);
+        d.accepted_at_s = info.modified_s + cases[i].accepted_after_s;
+        struct store_progress end = sweep_as(f, &d, cases[i].sweep);
+        assert_int_equal(end.objects, cases[i].goes);
+        assert_int_equal(end.kept, !cases[i].goes);
+        assert_int_equal(has_file(f, "ep-1", 0), !cases[i].goes);
+        d.has_upto_gen = true; /* with a fence it does not matter */
+        sweep_as(f, &d, cases[i].sweep);
+        assert_false(has_file(f, "ep-1", 0));
+    }
+}
+
+/* Asked for again while it is open, it is asked for what was stored since. */
+static void without_a_fence_it_is_accepted_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct deletion first = without_gen(), second = first;
+    enum acceptance how;
+    strcpy(first.event_id, "first");
+    strcpy(second.event_id, "second");
+    assert_int_equal(accept_how(f, &first, &how), 0);
+    assert_int_equal(how, ACCEPTED_NEW);
+    int64_t first_s = first.accepted_at_s;
+    while (clock_real_s() == first_s)
+        usleep(20000);
+    assert_int_equal(accept_how(f, &second, &how), 0);
+    assert_int_equal(how, ACCEPTED_MERGED);
+    assert_true(second.accepted_at_s > first_s);
+    assert_string_equal(second.event_id, "second");
+    struct deletion says;
+    struct store_err err;
+    assert_int_equal(deletion_read_intent(f->s, f->loop, first.job_id, &says, NULL, &err),
+                     INTENT_READ);
+    assert_int_equal(says.accepted_at_s, second.accepted_at_s);
+}
+
+static bool close_it(void *user, struct deletion *d)
+{
+    (void)user;
+    d->state = DELETION_CLOSING;
+    return true;
+}
+
+/* What is closing takes nothing in any more, so that nothing is lost with it. */
+static void a_closing_deletion_takes_nothing_in(void **state)
+{
+    struct fixture *f = *state;
+    struct deletion d = without_gen(), again = d;
+    enum acceptance how;
+    struct store_err err;
+    bool found;
+    assert_int_equal(accept_deletion(f, &d), 0);
+    assert_int_equal(
+        deletion_change_intent(f->s, f->loop, d.job_id, close_it, NULL, &found, NULL, &err), 0);
+    assert_true(found);
+    assert_int_equal(deletion_accept(f->s, f->loop, &again, &how, NULL, &err), -1);
+    assert_int_equal(err.code, STORE_BUSY);
+    assert_int_equal(deletion_forget_intent(f->s, f->loop, &d, &err), 0);
+    assert_int_equal(accept_how(f, &again, &how), 0);
+    assert_int_equal(how, ACCEPTED_NEW);
+}
+
+/* ---- Merging ---- */
+
+static void what_is_asked_for_again_is_merged(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t open_before, before, merged_before;
+        int64_t open_expire, expire, merged_expire;
+        enum deletion_state open, merged;
+        bool changes;
+    } cases[] = {
+        {0, 0, 0, 0, 0, 0, DELETION_OPEN, DELETION_OPEN, false},
+        {500, 500, 500, 9, 9, 9, DELETION_OPEN, DELETION_OPEN, false},
+        {500, 400, 400, 9, 9, 9, DELETION_OPEN, DELETION_OPEN, true}, /* sooner */
+        {500, 0, 0, 9, 9, 9, DELETION_OPEN, DELETION_OPEN, true},     /* at once */
+        {500, 600, 500, 9, 9, 9, DELETION_OPEN, DELETION_OPEN, false},
+        {0, 600, 0, 9, 9, 9, DELETION_OPEN, DELETION_OPEN, false},
+        {0, 0, 0, 9, 10, 10, DELETION_OPEN, DELETION_OPEN, true}, /* longer tokens */
+        {0, 0, 0, 9, 8, 9, DELETION_OPEN, DELETION_OPEN, false},
+        {0, 0, 0, 9, 0, 0, DELETION_OPEN, DELETION_OPEN, true}, /* tokens of unknown length */
+        {0, 0, 0, 0, 9, 0, DELETION_OPEN, DELETION_OPEN, false},
+        {0, 0, 0, 9, 9, 9, DELETION_FAILED, DELETION_OPEN, true},
+        {0, 0, 0, 9, 9, 9, DELETION_CANCELLED, DELETION_OPEN, true},
+        {0, 0, 0, 9, 9, 9, DELETION_HELD, DELETION_HELD, false},
+        {500, 0, 0, 9, 9, 9, DELETION_HELD, DELETION_HELD, true},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        struct deletion open = of_endpoint("ep-1", 7), d = open;
+        open.accepted_at_s = 1000;
+        open.not_before_s = cases[i].open_before;
+        open.tokens_expire_by_s = cases[i].open_expire;
+        open.state = cases[i].open;
+        strcpy(open.note, "why");
+        d.not_before_s = cases[i].before;
+        d.tokens_expire_by_s = cases[i].expire;
+        print_message("case %zu\n", i);
+        assert_int_equal(deletion_merge(&open, &d, 5000), cases[i].changes);
+        assert_int_equal(open.not_before_s, cases[i].merged_before);
+        assert_int_equal(open.tokens_expire_by_s, cases[i].merged_expire);
+        assert_int_equal(open.state, cases[i].merged);
+        assert_int_equal(open.accepted_at_s, 1000); /* its tombstone stood all the time */
+        assert_string_equal(open.note, open.state == cases[i].open ? "why" : "");
+    }
+}
+
+static void sooner_and_longer_reach_the_store(void **state)
+{
+    struct fixture *f = *state;
+    struct deletion first = of_endpoint("ep-1", 7), second = first, says;
+    enum acceptance how;
+    char etag[STORE_ETAG_SIZE], changed[STORE_ETAG_SIZE];
+    struct store_err err;
+    first.not_before_s = 5000000000;
+    first.tokens_expire_by_s = 6000000000;
+    second.not_before_s = 4000000000;
+    second.tokens_expire_by_s = 7000000000;
+    assert_int_equal(deletion_accept(f->s, f->loop, &first, &how, etag, &err), 0);
+    assert_int_equal(deletion_accept(f->s, f->loop, &second, &how, changed, &err), 0);
+    assert_int_equal(how, ACCEPTED_MERGED);
+    assert_string_not_equal(etag, changed);
+    assert_int_equal(deletion_read_intent(f->s, f->loop, first.job_id, &says, etag, &err),
+                     INTENT_READ);
+    assert_string_equal(etag, changed);
+    assert_int_equal(says.not_before_s, 4000000000);
+    assert_int_equal(says.tokens_expire_by_s, 7000000000);
+    assert_int_equal(expiry_of(f, &first), 7000000000);
+    assert_int_equal(accept_how(f, &second, &how), 0);
+    assert_int_equal(how, ACCEPTED_KNOWN);
+}
+
+/* ---- Reading ---- */
+
+static void an_intent_under_a_wrong_name_is_not_read(void **state)
+{
+    struct fixture *f = *state;
+    struct deletion d = of_endpoint("ep-1", 7), other = of_endpoint("ep-2", 7), out;
+    char key[LAYOUT_KEY_SIZE];
+    struct store_err err;
+    bool found;
+    struct buf b = BUF_INIT(4096);
+    assert_int_equal(deletion_read_intent(f->s, f->loop, d.job_id, &out, NULL, &err), INTENT_NONE);
+    assert_int_equal(deletion_to_json(&other, &b), 0);
+    layout_intent(d.job_id, key);
+    assert_int_equal(put_text(f, key, buf_str(&b)), STORE_OK);
+    buf_cleanup(&b);
+    assert_int_equal(deletion_read_intent(f->s, f->loop, d.job_id, &out, NULL, &err),
+                     INTENT_UNREADABLE);
+    assert_non_null(strstr(err.msg, other.job_id));
+    assert_int_equal(
+        deletion_change_intent(f->s, f->loop, d.job_id, close_it, NULL, &found, NULL, &err), -1);
+    assert_int_equal(put_text(f, key, "{"), STORE_OK);
+    assert_int_equal(deletion_read_intent(f->s, f->loop, d.job_id, &out, NULL, &err),
+                     INTENT_UNREADABLE);
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -394,6 +598,12 @@ int main(void)
         IN_FOLDER(a_dry_run_only_counts),
         IN_FOLDER(wider_scopes_take_all_generations),
         IN_FOLDER(a_stopped_sweep_tells_where),
+        IN_FOLDER(what_is_newer_than_the_acceptance_stays),
+        IN_FOLDER(without_a_fence_it_is_accepted_anew),
+        IN_FOLDER(a_closing_deletion_takes_nothing_in),
+        cmocka_unit_test(what_is_asked_for_again_is_merged),
+        IN_FOLDER(sooner_and_longer_reach_the_store),
+        IN_FOLDER(an_intent_under_a_wrong_name_is_not_read),
     };
     return cmocka_run_group_tests_name("deletion", tests, NULL, NULL);
 }

@@ -73,6 +73,10 @@ static void assert_same(const struct deletion *a, const struct deletion *b)
     assert_string_equal(a->event_source, b->event_source);
     assert_string_equal(a->traceparent, b->traceparent);
     assert_int_equal(a->accepted_at_s, b->accepted_at_s);
+    assert_int_equal(a->state, b->state);
+    assert_string_equal(a->note, b->note);
+    assert_int_equal(a->swept.files, b->swept.files);
+    assert_int_equal(a->swept.bytes, b->swept.bytes);
 }
 
 static void assert_round_trip(const struct deletion *d)
@@ -107,8 +111,13 @@ static void an_intent_comes_back_as_it_was(void **state)
     d.not_before_s = 1767323045;
     d.tokens_expire_by_s = 253402300799; /* the end of the year 9999 */
     d.accepted_at_s = 1767323046;
+    d.swept = (struct deletion_counts){3, UINT64_C(1) << 40};
+    strcpy(d.note, "the store said \"no\"");
     deletion_set_job_id(&d);
-    assert_round_trip(&d);
+    for (int state_of = DELETION_OPEN; state_of <= DELETION_REAPING; state_of++) {
+        d.state = (enum deletion_state)state_of;
+        assert_round_trip(&d);
+    }
     d = (struct deletion){.scope = {.kind = SCOPE_TENANT, .tenant = T}};
     deletion_set_job_id(&d);
     assert_round_trip(&d);
@@ -186,6 +195,9 @@ static void a_changed_intent_is_refused(void **state)
     assert_refused("\"schema\":1", "\"schema\":2", "schema");
     assert_refused("\"event_id\":null", "\"event_id\":7", "event_id");
     assert_refused("\"accepted_at\":null", "\"accepted_at\":\"yesterday\"", "accepted_at");
+    assert_refused("\"state\":\"open\"", "\"state\":\"done\"", "state");
+    assert_refused("\"state\":\"open\"", "\"state\":7", "state");
+    assert_refused("\"swept_files\":0", "\"swept_files\":-1", "swept_files");
     assert_refused("{", "[", "JSON");
     assert_refused("{", "{\"scope\":\"tenant\",", "JSON");
 }

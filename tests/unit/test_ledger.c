@@ -153,7 +153,7 @@ static void no_ledger_at_all(void **state)
     struct ledger_job job = job_named(JOB), jobs[2];
     size_t n = 2;
     assert_false(ledger_up(l));
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_DOWN);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_DOWN);
     assert_string_equal(job.scope, "tenants/t"); /* untouched */
     assert_int_equal(ledger_save(l, LEASE_MS, &job), LEDGER_DOWN);
     assert_int_equal(ledger_finish(l, &job, 60), LEDGER_DOWN);
@@ -171,7 +171,7 @@ static void a_job_from_claim_to_end(void **state)
     struct ledger_job job = job_named(JOB), seen;
     assert_true(ledger_up(l));
     assert_int_equal(ledger_get(l, JOB, &seen), LEDGER_NONE);
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_OK);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_OK);
     assert_string_equal(job.state, "accepted");
     assert_string_equal(job.owner, "me");
     assert_string_equal(job.upto_gen, "7");
@@ -213,25 +213,64 @@ static void a_job_from_claim_to_end(void **state)
     ledger_close(l);
 }
 
-static void a_done_job_can_be_claimed_again(void **state)
+/* An acceptance that is done stays so; a later one of the same job goes on from its counts. */
+static void what_is_done_is_claimed_for_another_acceptance_only(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t accepted_at_s; /* 1000 is done */
+        bool again;
+        enum ledger_verdict verdict;
+    } cases[] = {
+        {1000, false, LEDGER_DONE}, {0, false, LEDGER_DONE}, {1001, false, LEDGER_OK},
+        {1000, true, LEDGER_OK},    {0, true, LEDGER_OK},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        struct ledger *l = open_ledger();
+        struct ledger_job job = job_named(JOB), again = job_named(JOB), seen;
+        assert_redis("FLUSHALL", "+OK");
+        job.accepted_at_s = 1000;
+        again.accepted_at_s = cases[i].accepted_at_s;
+        assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_OK);
+        job.files = 3;
+        strcpy(job.cursor, "somewhere");
+        assert_int_equal(ledger_finish(l, &job, 60), LEDGER_OK);
+        assert_int_equal(ledger_claim(l, "you", LEASE_MS, cases[i].again, &again),
+                         cases[i].verdict);
+        assert_int_equal(ledger_get(l, JOB, &seen), LEDGER_OK);
+        if (cases[i].verdict == LEDGER_DONE) {
+            assert_string_equal(seen.state, "done");
+            assert_int_equal(seen.files, 3);
+        } else {
+            assert_int_equal(again.files, 3);
+            assert_string_equal(again.cursor, "");
+            assert_int_equal(again.accepted_at_s, cases[i].accepted_at_s);
+            assert_int_equal(again.attempts, 2);
+            assert_int_equal(again.fence, job.fence + 1);
+            assert_string_equal(seen.owner, "you");
+            assert_redis("ZCARD epufs:open", ":1");
+            assert_redis("ZCARD epufs:done", ":0");
+            /* Who had it before must not write into it. */
+            assert_int_equal(ledger_save(l, LEASE_MS, &job), LEDGER_FENCED);
+        }
+        ledger_close(l);
+    }
+}
+
+static void a_claim_that_came_too_late_is_taken_back(void **state)
 {
     (void)state;
     struct ledger *l = open_ledger();
-    struct ledger_job job = job_named(JOB), again = job_named(JOB), seen;
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_OK);
-    job.files = 3;
-    assert_int_equal(ledger_finish(l, &job, 60), LEDGER_OK);
-    assert_int_equal(ledger_claim(l, "you", LEASE_MS, &again), LEDGER_OK);
-    assert_string_equal(again.state, "done");
-    assert_int_equal(again.files, 3);
-    assert_int_equal(again.started_at_s, job.started_at_s);
-    assert_int_equal(again.attempts, 2);
-    assert_redis("ZCARD epufs:open", ":1");
-    assert_redis("ZCARD epufs:done", ":0");
-    strcpy(again.state, "sweeping");
-    assert_int_equal(ledger_save(l, LEASE_MS, &again), LEDGER_OK);
+    struct ledger_job job = job_named(JOB), yours = job_named(JOB), seen;
+    assert_int_equal(ledger_drop(l, &job), LEDGER_DOWN); /* it never had one */
+    assert_int_equal(ledger_claim(l, "me", 1, false, &job), LEDGER_OK);
+    usleep(20000);
+    assert_int_equal(ledger_claim(l, "you", LEASE_MS, false, &yours), LEDGER_OK);
+    assert_int_equal(ledger_drop(l, &job), LEDGER_FENCED);
     assert_int_equal(ledger_get(l, JOB, &seen), LEDGER_OK);
-    assert_string_equal(seen.state, "sweeping");
+    assert_int_equal(ledger_drop(l, &yours), LEDGER_OK);
+    assert_int_equal(ledger_get(l, JOB, &seen), LEDGER_NONE);
+    assert_redis("ZCARD epufs:open", ":0");
     ledger_close(l);
 }
 
@@ -240,19 +279,19 @@ static void one_owner_at_a_time(void **state)
     (void)state;
     struct ledger *l = open_ledger();
     struct ledger_job mine = job_named(JOB), yours = job_named(JOB);
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &mine), LEDGER_OK);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &mine), LEDGER_OK);
     strcpy(mine.cursor, "half way");
     mine.files = 5;
     assert_int_equal(ledger_save(l, LEASE_MS, &mine), LEDGER_OK);
-    assert_int_equal(ledger_claim(l, "you", LEASE_MS, &yours), LEDGER_BUSY);
+    assert_int_equal(ledger_claim(l, "you", LEASE_MS, false, &yours), LEDGER_BUSY);
     assert_string_equal(yours.owner, "me");
     assert_in_range(yours.lease_ms_left, 1, LEASE_MS);
-    assert_int_equal(ledger_claim(l, "me", 200, &mine), LEDGER_OK); /* renewed */
+    assert_int_equal(ledger_claim(l, "me", 200, false, &mine), LEDGER_OK); /* renewed */
     assert_int_equal(mine.fence, 2);
     usleep(250000);
     assert_int_equal(ledger_save(l, 200, &mine), LEDGER_OK); /* late, but nobody came */
     usleep(250000);
-    assert_int_equal(ledger_claim(l, "you", LEASE_MS, &yours), LEDGER_OK);
+    assert_int_equal(ledger_claim(l, "you", LEASE_MS, false, &yours), LEDGER_OK);
     assert_string_equal(yours.cursor, "half way");
     assert_int_equal(yours.files, 5);
     assert_int_equal(yours.attempts, 3);
@@ -271,10 +310,10 @@ static void a_released_job_is_free(void **state)
     (void)state;
     struct ledger *l = open_ledger();
     struct ledger_job mine = job_named(JOB), yours = job_named(JOB);
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &mine), LEDGER_OK);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &mine), LEDGER_OK);
     strcpy(mine.state, "draining");
     assert_int_equal(ledger_release(l, &mine), LEDGER_OK);
-    assert_int_equal(ledger_claim(l, "you", LEASE_MS, &yours), LEDGER_OK);
+    assert_int_equal(ledger_claim(l, "you", LEASE_MS, false, &yours), LEDGER_OK);
     assert_string_equal(yours.state, "draining");
     assert_int_equal(ledger_save(l, LEASE_MS, &mine), LEDGER_FENCED);
     ledger_close(l);
@@ -307,7 +346,7 @@ static void the_latest_come_first(void **state)
     for (int i = 0; i < 5; i++) {
         snprintf(id, sizeof(id), "job-%d", i);
         struct ledger_job job = job_named(id);
-        assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_OK);
+        assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_OK);
         assert_int_equal(ledger_finish(l, &job, 60), LEDGER_OK);
         usleep(3000);
     }
@@ -325,6 +364,35 @@ static void the_latest_come_first(void **state)
     ledger_close(l);
 }
 
+static void open_jobs_come_page_by_page_the_oldest_first(void **state)
+{
+    (void)state;
+    struct ledger *l = open_ledger();
+    struct ledger_job jobs[2];
+    char id[JOB_ID_SIZE];
+    for (int i = 0; i < 5; i++) {
+        snprintf(id, sizeof(id), "job-%d", i);
+        struct ledger_job job = job_named(id);
+        job.accepted_at_s = 1767323045 - i;
+        assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_OK);
+    }
+    assert_redis("DEL epufs:job:{job-3}", ":1"); /* as if it had expired */
+    static const struct {
+        size_t n;
+        const char *first;
+        size_t from; /* behind it */
+    } pages[] = {{1, "job-4", 2}, {2, "job-2", 4}, {1, "job-0", SIZE_MAX}};
+    size_t from = 0;
+    for (size_t i = 0; i < LEN(pages); i++) {
+        size_t n = LEN(jobs);
+        assert_int_equal(ledger_open_page(l, &from, jobs, &n), LEDGER_OK);
+        assert_int_equal(n, pages[i].n);
+        assert_string_equal(jobs[0].job_id, pages[i].first);
+        assert_true(from == pages[i].from);
+    }
+    ledger_close(l);
+}
+
 /* ---- Redis in trouble ---- */
 
 static void a_redis_that_lost_its_memory(void **state)
@@ -332,7 +400,7 @@ static void a_redis_that_lost_its_memory(void **state)
     (void)state;
     struct ledger *l = open_ledger();
     struct ledger_job job = job_named(JOB), seen;
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_OK);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_OK);
     assert_redis("SCRIPT FLUSH", "+OK");
     assert_redis("FLUSHALL", "+OK");
     job.files = 9;
@@ -354,7 +422,7 @@ static void a_record_that_somebody_else_wrote(void **state)
     struct ledger *l = open_ledger();
     struct ledger_job job = job_named(JOB);
     assert_redis("SET epufs:job:{" JOB "} x", "+OK");
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_DOWN);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_DOWN);
     assert_true(ledger_up(l)); /* one bad key does not make Redis down */
     assert_redis("DEL epufs:job:{" JOB "}", ":1");
     assert_redis("HSET epufs:job:{" JOB "} fence x lease_until_ms y files -1 dry_run 1 odd z",
@@ -400,7 +468,7 @@ static void a_stopped_server_costs_one_time_out(void **state)
     (void)state;
     struct ledger *l = open_ledger();
     struct ledger_job job = job_named(JOB), seen;
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_OK);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_OK);
     pause_server();
     assert_in_range(timed_get(l, LEDGER_DOWN), TIMEOUT_MS - 50, TIMEOUT_MS + 400);
     /* Without waiting for the server, however busy the machine is. */
@@ -423,11 +491,11 @@ static void a_restarted_server_is_found_again(void **state)
     (void)state;
     struct ledger *l = open_ledger();
     struct ledger_job job = job_named(JOB);
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_OK);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_OK);
     redis_end(&server);
     timed_get(l, LEDGER_DOWN);
     assert_false(ledger_up(l));
-    assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_DOWN);
+    assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_DOWN);
     assert_int_equal(job.fence, 1);
     assert_true(redis_start(&server));
     assert_true(comes_back(l));
@@ -451,12 +519,12 @@ static void errors_of_a_server_that_cannot_serve(void **state)
         struct ledger_job job = job_named(JOB);
         print_message("%s\n", cases[i].begin);
         assert_redis(cases[i].begin, "+OK");
-        assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_DOWN);
+        assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_DOWN);
         assert_false(ledger_up(l));
         if (cases[i].end) {
             assert_redis(cases[i].end, "+OK");
             assert_true(comes_back(l));
-            assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), LEDGER_OK);
+            assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), LEDGER_OK);
         }
         ledger_close(l);
     }
@@ -484,7 +552,7 @@ static void passwords(void **state)
         snprintf(with, sizeof(with), "redis://%s127.0.0.1:%d/2", cases[i].credentials, server.port);
         l = open_at(with);
         print_message("%s\n", with);
-        assert_int_equal(ledger_claim(l, "me", LEASE_MS, &job), cases[i].verdict);
+        assert_int_equal(ledger_claim(l, "me", LEASE_MS, false, &job), cases[i].verdict);
         ledger_close(l);
     }
     redis_end(&server);
@@ -507,7 +575,7 @@ static void *claim_jobs(void *arg)
         char id[16];
         snprintf(id, sizeof(id), "job-%d", i);
         struct ledger_job job = job_named(id);
-        c->won += ledger_claim(c->l, c->owner, LEASE_MS, &job) == LEDGER_OK;
+        c->won += ledger_claim(c->l, c->owner, LEASE_MS, false, &job) == LEDGER_OK;
     }
     return NULL;
 }
@@ -541,11 +609,13 @@ int main(void)
         TEST(urls),
         TEST(no_ledger_at_all),
         TEST(a_job_from_claim_to_end),
-        TEST(a_done_job_can_be_claimed_again),
+        TEST(what_is_done_is_claimed_for_another_acceptance_only),
+        TEST(a_claim_that_came_too_late_is_taken_back),
         TEST(one_owner_at_a_time),
         TEST(a_released_job_is_free),
         TEST(a_job_that_was_never_claimed),
         TEST(the_latest_come_first),
+        TEST(open_jobs_come_page_by_page_the_oldest_first),
         TEST(a_redis_that_lost_its_memory),
         TEST(a_record_that_somebody_else_wrote),
         TEST(a_stopped_server_costs_one_time_out),

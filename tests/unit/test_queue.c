@@ -576,6 +576,67 @@ static void a_queue_opens_without_any_broker(void **state)
     assert_true(clock_mono_ms() - began_ms < 5000);
 }
 
+/* ---- Reading a whole topic ---- */
+
+struct reader {
+    int n, stop_at, write_at;
+    int64_t next[PARTITIONS]; /* offset */
+    int partition;            /* the latest */
+};
+
+static bool read_one(void *user, const struct queue_msg *m)
+{
+    struct reader *r = user;
+    assert_string_equal(m->topic, deletions);
+    assert_true(m->partition >= r->partition); /* one after the other */
+    assert_int_equal(m->offset, r->next[m->partition]++);
+    assert_int_equal(m->n_headers, 0);
+    r->partition = m->partition;
+    if (++r->n == r->write_at)
+        write_numbers(0, 8); /* two into each partition */
+    return r->n != r->stop_at;
+}
+
+static void a_whole_topic_is_read_outside_the_group(void **state)
+{
+    (void)state;
+    struct store_err err = {0};
+    struct queue *q = open_queue(NULL, 0);
+    struct reader none = {.n = 0};
+    assert_int_equal(queue_read_all(q, QUEUE_DELETIONS, read_one, &none, WAIT_MS, &err), 0);
+    assert_int_equal(none.n, 0);
+    write_numbers(0, 41);
+    for (int i = 0; i < 2; i++) { /* from the beginning each time */
+        struct reader all = {.n = 0};
+        assert_int_equal(queue_read_all(q, QUEUE_DELETIONS, read_one, &all, WAIT_MS, &err), 0);
+        assert_int_equal(all.n, 41);
+    }
+    struct reader some = {.stop_at = 13};
+    assert_int_equal(queue_read_all(q, QUEUE_DELETIONS, read_one, &some, WAIT_MS, &err), 0);
+    assert_int_equal(some.n, 13);
+    /* What comes meanwhile is not read. */
+    struct reader early = {.write_at = 1};
+    assert_int_equal(queue_read_all(q, QUEUE_DELETIONS, read_one, &early, WAIT_MS, &err), 0);
+    assert_int_equal(early.n, 41);
+    assert_int_equal(committed(), 0);
+    queue_close(q, 5000);
+}
+
+static void reading_without_a_broker_ends_in_time(void **state)
+{
+    (void)state;
+    struct store_err err = {0};
+    struct queue *q = open_queue(NULL, 0);
+    struct reader r = {.n = 0};
+    rd_kafka_mock_broker_set_down(cluster, -1);
+    uint64_t began_ms = clock_mono_ms();
+    assert_int_equal(queue_read_all(q, QUEUE_DELETIONS, read_one, &r, 1500, &err), -1);
+    assert_int_equal(err.code, STORE_BUSY);
+    assert_non_null(strstr(err.msg, "no broker answers"));
+    assert_in_range(clock_mono_ms() - began_ms, 1000, 10000);
+    queue_close(q, 5000);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, fresh_topic)
 
 static const struct CMUnitTest tests[] = {
@@ -592,6 +653,8 @@ static const struct CMUnitTest tests[] = {
     TEST(closing_without_a_broker_is_bounded),
     TEST(closing_before_an_answer_is_bounded),
     TEST(a_queue_opens_without_any_broker),
+    TEST(a_whole_topic_is_read_outside_the_group),
+    TEST(reading_without_a_broker_ends_in_time),
 };
 
 static int run_one(size_t i)
