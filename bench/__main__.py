@@ -1,6 +1,7 @@
-"""make bench: the reader against nginx, the janitor against the store's own ceiling.
+"""make bench: the reader against nginx, the janitor against the store's own ceiling, and two janitors
+against one.
 
-    BENCH=reader | deletion   one of the two only
+    BENCH=reader | deletion | burst   one of the three only
     BENCH_OBJECTS=100000      what the janitor deletes
     QUICK=1                   a short trial: few rounds, 3000 objects
 
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from bench import deletion, proxies
+from bench import burst, deletion, proxies
 from bench.measure import CONNECTIONS, Load, Run, limit_objects, median, say
 from devstack.process import DevstackError
 from devstack.rgw import Rgw
@@ -27,10 +28,12 @@ class Plan:
     rounds: int
     round_s: int
     objects: int
+    events: int
+    bursts: int
 
     @classmethod
     def make(cls, quick: bool, objects: int) -> "Plan":
-        return cls(3, 2, min(objects, 3000)) if quick else cls(8, 4, objects)
+        return cls(3, 2, min(objects, 3000), 300, 1) if quick else cls(8, 4, objects, 10_000, 2)
 
 
 # ---- The reader ----
@@ -102,13 +105,33 @@ def print_removals(result: deletion.Comparison) -> None:
     )
 
 
+# ---- Bursts ----
+
+
+def bench_burst(folder: pathlib.Path, plan: Plan) -> burst.Comparison:
+    say(f"burst: {plan.events} endpoint deletions at once, with one janitor and with two")
+    with Rgw(folder / "rgw-burst") as rgw:
+        return burst.compare(folder / "burst", rgw, plan.events, plan.bursts)
+
+
+def print_bursts(result: burst.Comparison) -> None:
+    say(f"\nBurst of endpoint deletions on Ceph RGW; the broker was {result.broker}")
+    say(f"  {'janitors':<10}{'events':>8}{'done/s':>8}{'ratio':>8}{'CPU ms/1000':>13}{'MiB':>7}")
+    for each in result.rounds:
+        for b in each:
+            say(
+                f"  {b.janitors:<10}{b.events:>8}{b.per_s:>8.0f}{b.per_s / each[0].per_s:>8.2f}"
+                f"{1e6 * b.cpu_s / b.events:>13.0f}{b.peak_mib:>7.1f}"
+            )
+
+
 # ---- All of it ----
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Ratios against peers.")
     parser.add_argument("--objects-program", required=True, type=pathlib.Path)
-    parser.add_argument("--only", choices=["reader", "deletion"])
+    parser.add_argument("--only", choices=["reader", "deletion", "burst"])
     parser.add_argument("--objects", type=int, default=100_000)
     parser.add_argument("--quick", action="store_true")
     return parser.parse_args(argv)
@@ -120,13 +143,16 @@ def main(argv: Sequence[str]) -> int:
     began = time.monotonic()
     loads: list[proxies.Comparison] = []
     removals: deletion.Comparison | None = None
+    bursts: burst.Comparison | None = None
     try:
         with tempfile.TemporaryDirectory(prefix="epufs-bench-") as text:
             folder = pathlib.Path(text)
-            if arguments.only != "deletion":
+            if arguments.only in (None, "reader"):
                 loads = bench_reader(folder, plan)
-            if arguments.only != "reader":
+            if arguments.only in (None, "deletion"):
                 removals = bench_deletion(folder, arguments.objects_program.resolve(), plan)
+            if arguments.only in (None, "burst"):
+                bursts = bench_burst(folder, plan)
     except DevstackError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -138,6 +164,8 @@ def main(argv: Sequence[str]) -> int:
         print_loads(load)
     if removals:
         print_removals(removals)
+    if bursts:
+        print_bursts(bursts)
     say(
         "\nOn in the reader: token check, own signature, metrics, access log with request ids to a"
         "\nfile, 1 thread. nginx: 1 worker, kept connections, access log to a file. 1.00 is equal."

@@ -5,7 +5,6 @@ Tests keep out of each other's way by ids (harness.ids), stores (a folder or a p
 module) and topics.
 """
 
-import dataclasses
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from devstack.keys import KeyPair
 from devstack.redis import Redis
 from devstack.rgw import Rgw
 from harness import stores
-from harness.deletions import QUICK_OPTIONS, ControlPlane
+from harness.deletions import QUICK_OPTIONS, ControlPlane, Topics
 from harness.ids import Endpoint
 from harness.launch import Launcher
 from harness.stores import Store
@@ -73,25 +72,6 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     about = config.stash.get(_BROKER, None)
     if about:
         terminalreporter.write_line(f"The broker was {about}.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Topics:
-    """One janitor group's own topics."""
-
-    deletions: str
-    completions: str
-    dead_letters: str
-    group: str
-
-    def options(self) -> list[str]:
-        """For the janitor's command line."""
-        return [
-            f"--deletions-topic={self.deletions}",
-            f"--completions-topic={self.completions}",
-            f"--deadletter-topic={self.dead_letters}",
-            f"--kafka-group={self.group}",
-        ]
 
 
 def _make_topics(kafka: Broker) -> Topics:

@@ -29,7 +29,7 @@ TAIL_LINES = 12
 # that is after 90 s; here all runs on one machine, and nobody wants to wait that long. An expiry of
 # 1 s would be none: the store's clock comes in whole seconds, of which most may have passed.
 WINDOWS = {
-    "WRITER_OPTS": "--upload-expiry=2s --upload-timeout=2s",
+    "WRITER_OPTS": "--upload-expiry=2s --upload-timeout=2s --store-idle-timeout=1s",
     "JANITOR_OPTS": "--upload-window=5s --intent-scan-interval=1s",
 }
 

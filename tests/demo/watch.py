@@ -14,7 +14,7 @@ TIMEOUT_S = 60.0
 POLL_S = 0.2
 
 MEANING = {
-    "accepted": "the tombstone is in place: tokens up to it are refused from now on",
+    "open": "the tombstone is in place: tokens up to it are refused from now on",
     "sweeping": "list and delete",
     "draining": "wait until no upload from before the tombstone can still land",
     "verifying": "list once more: nothing may be left",
@@ -90,7 +90,7 @@ class Watch:
         for order in orders.values():
             job = jobs.get(order.deletion.job_id)
             if job is not None:
-                self._show_job(order, job["state"], job["files"])
+                self._show_job(order, job["state"], job["files"] or 0)  # null: not known
         return all(order.deletion.job_id in jobs for order in orders.values())
 
     def _show_job(self, order: Order, state: str, files: int) -> None:

@@ -18,6 +18,7 @@ from confluent_kafka import admin
 from devstack.process import DevstackError, wait_for
 
 TIMEOUT_S = 30.0
+MAX_BYTES = 8_000_000  # of a message; what a topic takes is less, as a rule
 
 # The client logs every refused connection; while a server starts or rests that is no news.
 _quiet = logging.getLogger("devstack.kafka_client")
@@ -63,9 +64,16 @@ def answers(bootstrap: str, timeout_s: float = 2.0) -> bool:
     return True
 
 
-def create_topics(bootstrap: str, wanted: Mapping[str, int], timeout_s: float = TIMEOUT_S) -> None:
+def create_topics(
+    bootstrap: str,
+    wanted: Mapping[str, int],
+    timeout_s: float = TIMEOUT_S,
+    *,
+    config: Mapping[str, str] | None = None,
+) -> None:
     """Makes topics, on Apache Kafka only; those that exist already are left alone."""
-    new = [admin.NewTopic(name, count, 1) for name, count in wanted.items()]
+    settings = dict(config or {})
+    new = [admin.NewTopic(name, count, 1, config=settings) for name, count in wanted.items()]
     client = _admin(bootstrap)
     results = client.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
     for name, result in results.items():
@@ -87,7 +95,8 @@ class Publisher:
 
     def __init__(self, bootstrap: str) -> None:
         self._producer = confluent_kafka.Producer(
-            _settings(bootstrap) | {"enable.idempotence": True, "linger.ms": 5}
+            _settings(bootstrap)
+            | {"enable.idempotence": True, "linger.ms": 5, "message.max.bytes": MAX_BYTES}
         )
         self._errors: list[str] = []
         self._sent: list[tuple[int, int]] = []

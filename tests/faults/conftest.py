@@ -1,5 +1,6 @@
 """Trouble on the way to the servers that the tests share."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -13,3 +14,10 @@ def rgw_proxy(rgw: Rgw) -> Iterator[Proxy]:
     """Ask for it before `launch`: programs are to end while their store still answers."""
     with Proxy(rgw.port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def rgw_proxies(rgw: Rgw) -> Iterator[list[Proxy]]:
+    """Three of them, for as many writers."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Proxy(rgw.port)) for _ in range(3)]

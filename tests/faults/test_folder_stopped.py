@@ -13,6 +13,8 @@ import pytest
 from harness.storectl import Storectl
 from harness.stores import FolderStore
 
+pytestmark = pytest.mark.waits
+
 ROUNDS = 15
 OBJECTS = 1200  # below the prefix that is deleted
 FILES = 60  # that are put

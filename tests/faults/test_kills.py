@@ -20,9 +20,11 @@ from devstack.rgw import Rgw
 from harness import http
 from harness.deletions import (
     QUICK_OPTIONS,
+    QUICK_WRITER,
     ControlPlane,
     Deletion,
     TopicNames,
+    forget_writers,
     metric,
     parse,
     rfc3339,
@@ -258,7 +260,7 @@ def test_two_janitors_share_the_work_and_one_takes_over_from_the_other(
 def test_kill_9_of_the_writer_in_mid_upload_leaves_no_file(
     launch: Launcher, store: Store, keys: KeyPair, endpoint: Endpoint
 ):
-    writer = launch.writer(store)
+    writer = launch.writer(store, *QUICK_WRITER)
     url, token = endpoint.file_url("lfc_state"), endpoint.token(keys, 1)
     begin_upload(writer, url, token)
     writer.kill()
@@ -267,6 +269,7 @@ def test_kill_9_of_the_writer_in_mid_upload_leaves_no_file(
     assert not store.listing(endpoint.prefix)
     assert http.put(writer.url, url, token, b"whole").status == 200
     assert store.listing(endpoint.prefix) == {endpoint.key("lfc_state", 1): 5}
+    forget_writers(store)
 
 
 def test_a_writer_that_was_stopped_completes_no_upload_behind_its_time(
@@ -274,7 +277,7 @@ def test_a_writer_that_was_stopped_completes_no_upload_behind_its_time(
 ):
     """What the janitor waits for: a process that sleeps through the window must not end an upload
     when it wakes, although the whole body lies in its socket and the store still waits for it."""
-    writer = launch.writer(store, "--upload-expiry=2s", "--upload-timeout=2s")
+    writer = launch.writer(store, *QUICK_WRITER)
     url, token = endpoint.file_url("lfc_state"), endpoint.token(keys, 1)
     # So large that most of it has passed through the writer when the rest is sent.
     connection = begin_upload(writer, url, token, size=20_000_000)
@@ -289,6 +292,8 @@ def test_a_writer_that_was_stopped_completes_no_upload_behind_its_time(
     assert not answer.startswith(b"HTTP/1.1 200"), answer
     assert not store.listing(endpoint.prefix)
     assert http.put(writer.url, url, token, b"whole").status == 200
+    launch.stop(writer)
+    forget_writers(store)
 
 
 # The last bytes of an upload, which begin_upload() keeps back.

@@ -16,6 +16,8 @@ import pytest
 
 from devstack import paths
 
+pytestmark = pytest.mark.waits
+
 BODY = 440_000
 DEADLINE_S = 0.6
 BEYOND_S = 1.2  # after the deadline

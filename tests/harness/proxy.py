@@ -1,10 +1,13 @@
-"""A TCP proxy in front of a server, which can refuse, stall, slow down, cut, and hold one request.
+"""A TCP proxy in front of a server, which can refuse, stall, slow down, cut, hold one request, and
+set the clock ahead that the server's answers tell.
 
 The server itself knows nothing of the trouble: what it has answered stays true, as it does when it
 is the network that fails.
 """
 
 import contextlib
+import email.utils
+import re
 import socket
 import threading
 import time
@@ -17,6 +20,7 @@ from devstack.process import DevstackError
 Side = Literal["request", "answer"]
 
 _CHUNK = 65536
+_DATE = re.compile(rb"(?i)(\r\ndate: )([^\r]{29})(?=\r\n)")
 
 
 class Hold:
@@ -60,6 +64,7 @@ class Proxy:
         self._links: set[_Link] = set()
         self._stalled = False
         self._delay_s = 0.0
+        self._ahead_s = 0
         self._hold: Hold | None = None
 
     # ---- What a test asks for ----
@@ -85,6 +90,11 @@ class Proxy:
         with self._changed:
             self._delay_s = delay_s
 
+    def set_clock_ahead(self, ahead_s: int) -> None:
+        """Answers tell a later time in Date; 0: the right one."""
+        with self._changed:
+            self._ahead_s = ahead_s
+
     def cut(self) -> None:
         """Breaks what is open, once."""
         with self._changed:
@@ -93,7 +103,8 @@ class Proxy:
             self._changed.notify_all()
 
     def hold(self, marker: bytes, side: Side) -> Hold:
-        """The next request with these bytes gets no further; or does, but not its answer."""
+        """The next request with these bytes gets no further than to them; or does, but not its
+        answer."""
         with self._changed:
             self._hold = Hold(marker, side)
             return self._hold
@@ -170,29 +181,42 @@ class Proxy:
             source, sink = sink, source
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
-                if not self._pass(link, side, data):
+                if side == "request" and (before := self._spring(link, data)):
+                    sink.sendall(data[:before])
+                    data = data[before:]
+                if not self._pass(link, side):
                     break
-                sink.sendall(data)
+                sink.sendall(self._set_date(data) if side == "answer" else data)
         with self._changed:
             link.end()
             self._changed.notify_all()
 
-    def _pass(self, link: _Link, side: Side, data: bytes) -> bool:
+    def _pass(self, link: _Link, side: Side) -> bool:
         """Waits until the data may go on; False: never, the link is over."""
         with self._changed:
-            if side == "request":
-                self._spring(link, data)
-                delay_s = self._delay_s
-            else:
-                delay_s = 0.0
+            delay_s = self._delay_s if side == "request" else 0.0
             while not link.over and (self._stalled or link.held == side):
                 self._changed.wait()
         time.sleep(delay_s)
         return not link.over
 
-    def _spring(self, link: _Link, data: bytes) -> None:
-        hold = self._hold
-        if hold and hold.marker in data:
+    def _set_date(self, data: bytes) -> bytes:
+        with self._changed:
+            ahead_s = self._ahead_s
+
+        def later(found: re.Match[bytes]) -> bytes:
+            t_s = email.utils.parsedate_to_datetime(found[2].decode()).timestamp() + ahead_s
+            return found[1] + email.utils.formatdate(t_s, usegmt=True).encode()
+
+        return _DATE.sub(later, data) if ahead_s else data
+
+    def _spring(self, link: _Link, data: bytes) -> int:
+        """How many bytes of a request still pass before it is held; 0: none, or it is not."""
+        with self._changed:
+            hold = self._hold
+            if not hold or hold.marker not in data:
+                return 0
             link.held = hold.side
             self._hold = None
             hold.reached.set()
+            return data.index(hold.marker) if hold.side == "request" and not self._stalled else 0

@@ -1,6 +1,7 @@
 """The stores behind our programs, seen past them: list, read, plant and remove objects."""
 
 import concurrent.futures
+import dataclasses
 import hashlib
 import http.client
 import itertools
@@ -14,6 +15,7 @@ from typing import Literal, Protocol
 
 from devstack.rgw import Rgw
 from devstack.s3 import S3
+from harness.proxy import Proxy
 
 Kind = Literal["folder", "s3"]
 
@@ -218,4 +220,15 @@ def make(kind: Kind, folder: pathlib.Path, rgw: Rgw | None) -> Store:
     if kind == "folder":
         return FolderStore(folder / "store")
     assert rgw is not None
+    return S3Store(rgw.s3, rgw.bucket, f"t-{secrets.token_hex(6)}")
+
+
+def behind(store: S3Store, proxy: Proxy) -> S3Store:
+    """The same store by way of the proxy."""
+    s3 = dataclasses.replace(store.s3, endpoint=proxy.url)
+    return S3Store(s3, store.bucket, store.prefix)
+
+
+def fresh_s3(rgw: Rgw) -> S3Store:
+    """A prefix of a test's own."""
     return S3Store(rgw.s3, rgw.bucket, f"t-{secrets.token_hex(6)}")

@@ -197,6 +197,7 @@ def test_rgw_keeps_all_but_the_known(rgw: Rgw) -> None:
     judge(Target(f"s3://{rgw.bucket}/conformance", rgw.s3.env(), RGW))
 
 
+@pytest.mark.waits
 def test_rgw_with_versions_keeps_all_but_the_known(rgw: Rgw) -> None:
     bucket = "versioned"
     assert rgw.s3.request("PUT", f"/{bucket}")[0] in (200, 409)
@@ -208,6 +209,7 @@ def test_versitygw_keeps_all_but_the_known(gateway: VersityGw) -> None:
     judge(Target(f"s3://{gateway.bucket}/conformance", gateway.s3.env(), VERSITYGW))
 
 
+@pytest.mark.waits
 def test_versitygw_keeps_versions_but_for_the_known(gateway: VersityGw) -> None:
     url = f"s3://{gateway.versioned_bucket}/conformance"
     judge(Target(url, gateway.s3.env(), VERSITYGW_VERSIONS, filter="versions/*"))

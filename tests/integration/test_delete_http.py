@@ -82,7 +82,8 @@ def test_an_endpoint(
     assert deleted(writer, endpoint.url, endpoint.token(keys, 2)) == {"files": 3, "bytes": 15}
     assert store.listing(endpoint.prefix) == {endpoint.key(NAME, 3): 5}
     assert list(store.listing(endpoint.tombstone(2)[:-16])) == [endpoint.tombstone(2)]
-    assert len(intents(store, endpoint)) == 1
+    (intent,) = intents(store, endpoint)
+    assert (intent["swept_files"], intent["swept_bytes"]) == (3, 15)  # for the completion
     for gen in (0, 1, 2):
         gone(reader, writer, store, endpoint, endpoint.token(keys, gen))
     for gen in (3, 4):
@@ -174,6 +175,20 @@ def test_repeated_deletions(
     assert http.get(reader.url, endpoint.file_url(NAME), newer).body == b"12345"
     assert len(store.listing(endpoint.tombstone(1))) == 1
     gone(reader, writer, store, endpoint, token)
+
+
+def test_the_trace_goes_with_it(
+    writer: Writer, store: Store, endpoint: Endpoint, keys: KeyPair
+) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for parent, kept in ((trace, trace), ("strange", None), ("0" * 64, None)):
+        other = Endpoint()
+        answer = http.delete(
+            writer.url, other.url, other.token(keys, 1), headers={"traceparent": parent}
+        )
+        assert answer.status == 200
+        (intent,) = intents(store, other)
+        assert intent["traceparent"] == kept
 
 
 def test_what_was_never_there(

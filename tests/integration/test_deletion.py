@@ -18,7 +18,8 @@ from devstack.keys import KeyPair
 from devstack.redis import Redis
 from harness import http
 from harness.deletions import (
-    QUICK_OPTIONS,
+    QUICK_WRITER,
+    QUICK_WRITER_OPTIONS,
     RACE_OPTIONS,
     RACE_WINDOW_S,
     RACING_WRITER,
@@ -45,8 +46,13 @@ def janitor(
     redis: Redis,
     store_topics: TopicNames,
 ) -> Janitor:
-    options = (*store_topics.options(), *QUICK_OPTIONS)
+    options = (*store_topics.options(), *QUICK_WRITER_OPTIONS)
     return module_launch.janitor(store, kafka, redis, *options)
+
+
+@pytest.fixture(scope="module")
+def writer(module_launch: Launcher, store: Store) -> Writer:
+    return module_launch.writer(store, *QUICK_WRITER)
 
 
 @pytest.fixture(scope="module")
