@@ -36,9 +36,9 @@ struct amend_result {
 };
 
 struct amend_conf {
-    const char *key;     /* copied */
-    size_t max_bytes;    /* a larger object is an error (STORE_INVALID), a larger text too */
-    bool expect_none;    /* creates before it reads: one request where there is no object yet */
+    const char *key;  /* copied */
+    size_t max_bytes; /* a larger object is an error (STORE_INVALID), a larger text too */
+    bool expect_none; /* creates before it reads: one request where there is no object yet */
     /* Of all together. 0: AMEND_TIMEOUT_MS, and each request has the store's own time-out. */
     uint32_t timeout_ms;
     /* Decides, from what is there, what is to be there. May be called several times for one amend:
