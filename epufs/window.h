@@ -26,7 +26,13 @@ enum {
     WINDOW_ID_SIZE = 64,            /* letters, digits, '-' and '_', with the NUL */
 };
 
-/* In seconds, each rounded up from what the options say. */
+/* What an option says, as both sides count it: in whole seconds, rounded up. */
+static inline uint32_t window_round_s(uint64_t ms)
+{
+    return (uint32_t)((ms + 999) / 1000);
+}
+
+/* In seconds, each by window_round_s() from what the options say. */
 struct window_terms {
     uint32_t expiry_s;  /* after the fence's answer, how long the store takes a put's beginning */
     uint32_t timeout_s; /* how long the writer then sends its body */

@@ -62,7 +62,7 @@ static void read_window(struct status *st)
 {
     struct window_largest largest;
     struct store_err err;
-    st->window_s = (uint32_t)((st->call->conf->upload_window_ms + 999) / 1000);
+    st->window_s = window_round_s(st->call->conf->upload_window_ms);
     if (st->sources.store_up &&
         window_read(st->call->janitor.store, st->call->loop, &largest, &err) == 0) {
         st->window_known = true;

@@ -178,13 +178,6 @@ static int tell_of_stored(struct janitor *j, const struct reason *r, struct stor
 
 /* ---- The whole ---- */
 
-static bool has_brokers(struct janitor *j)
-{
-    struct queue_status status;
-    queue_status(j->queue, &status);
-    return status.brokers_up;
-}
-
 static int bury(struct janitor *j, store_loop *loop, struct reason *r, unsigned attempts,
                 struct store_err *err)
 {
@@ -194,7 +187,7 @@ static int bury(struct janitor *j, store_loop *loop, struct reason *r, unsigned 
     snprintf(r->tries, sizeof(r->tries), "%u", attempts);
     int rc = publish_raw(j, r, err);
     bool hopeless = rc != 0 && (err->code == STORE_INVALID ||
-                                (attempts >= MAX_PUBLISH_TRIES && has_brokers(j)));
+                                (attempts >= MAX_PUBLISH_TRIES && queue_has_brokers(j->queue)));
     if (hopeless)
         rc = store_letter(j, loop, r, err);
     if (rc != 0)

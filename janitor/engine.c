@@ -11,6 +11,7 @@
 #include "janitor/janitor.h"
 #include "janitor/reaper.h"
 #include "janitor/scan.h"
+#include "janitor/steps.h"
 
 enum { MAX_KAFKA_OPTIONS = 32, QUEUE_CLOSE_MS = 10000, BACKLOG_NOTES = 32768 };
 
@@ -122,7 +123,7 @@ int engine_open(struct janitor *j, struct service *s, bool consume, struct store
     name_ourselves(j);
     j->schedule = schedule_new(j->conf->max_open_jobs);
     j->backlog = backlog_new(BACKLOG_NOTES);
-    j->terms = terms_new((uint32_t)((j->conf->upload_window_ms + 999) / 1000));
+    j->terms = terms_new(window_round_s(j->conf->upload_window_ms));
     j->rate = rate_new(j->conf->delete_rate, j->conf->tenant_delete_rate);
     j->guard = guard_new(j->conf->guard_tenants, j->conf->guard_window_ms);
     pthread_mutex_init(&j->letters.lock, NULL);
@@ -149,9 +150,7 @@ void engine_close(struct janitor *j)
 
 static bool has_open_jobs(void *user)
 {
-    struct schedule_status s;
-    schedule_status(((struct janitor *)user)->schedule, &s);
-    return s.n_open > 0;
+    return schedule_n_open(((struct janitor *)user)->schedule) > 0;
 }
 
 int engine_start(struct service *s, struct store_err *err)
@@ -173,8 +172,7 @@ static void let_go_of_jobs(struct janitor *j)
 {
     struct job *job;
     while ((job = schedule_take_any(j->schedule))) {
-        if (job->leased)
-            ledger_release(j->ledger, &job->record);
+        steps_let_go(j, job);
         job_free(job);
     }
 }
@@ -198,7 +196,5 @@ void engine_stop(struct service *s)
 const char *engine_not_ready(struct service *s)
 {
     struct janitor *j = s->state;
-    struct queue_status status;
-    queue_status(j->queue, &status);
-    return status.brokers_up ? NULL : "no Kafka broker answers";
+    return queue_has_brokers(j->queue) ? NULL : "no Kafka broker answers";
 }

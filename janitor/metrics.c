@@ -97,7 +97,7 @@ static double window_is_short(void *user)
 static double store_is_prompt(void *user)
 {
     struct janitor *j = user;
-    return schedule_of(j).n_open == 0 || pulse_since_s(j->pulse) != 0;
+    return schedule_n_open(j->schedule) == 0 || pulse_since_s(j->pulse) != 0;
 }
 
 static void counter(struct metric *m, const char *name, const char *help)

@@ -89,6 +89,12 @@ int queue_read_all(struct queue *q, enum queue_topic topic,
                    bool (*fn)(void *user, const struct queue_msg *m), void *user,
                    uint32_t timeout_ms, struct store_err *err);
 void queue_status(struct queue *q, struct queue_status *out); /* any thread */
+static inline bool queue_has_brokers(struct queue *q)         /* any thread */
+{
+    struct queue_status s;
+    queue_status(q, &s);
+    return s.brokers_up;
+}
 /* No message is handed out after this returns; queue_done() and queue_publish() still work. */
 void queue_stop_consuming(struct queue *q);
 /* Commits what is done, leaves the group, ends the threads, frees. All messages must have been

@@ -93,19 +93,12 @@ static void commit(struct queue *q)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-static bool brokers_up(struct queue *q)
-{
-    struct queue_status st;
-    queue_status(q, &st);
-    return st.brokers_up;
-}
-
 /* rd_kafka_commit() itself can wait for as long as a broker is down; a queue of its own cannot.
  * Without brokers it is left out: redelivery costs nothing, and librdkafka would not let go of the
  * partitions before it is answered. */
 static void commit_and_wait(struct queue *q, uint32_t wait_ms)
 {
-    rd_kafka_topic_partition_list_t *list = brokers_up(q) ? positions_to_commit(q) : NULL;
+    rd_kafka_topic_partition_list_t *list = queue_has_brokers(q) ? positions_to_commit(q) : NULL;
     if (!list)
         return;
     uint64_t until_ms = clock_mono_ms() + wait_ms;

@@ -189,9 +189,7 @@ static void replace_producer(struct queue *q)
 static void probe(struct queue *q)
 {
     const struct rd_kafka_metadata *md;
-    struct queue_status st;
-    queue_status(q, &st);
-    if (st.brokers_up || rd_kafka_metadata(q->producer, 0, NULL, &md, PROBE_WAIT_MS))
+    if (queue_has_brokers(q) || rd_kafka_metadata(q->producer, 0, NULL, &md, PROBE_WAIT_MS))
         return;
     rd_kafka_metadata_destroy(md);
     kafka_heard(q);

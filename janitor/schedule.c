@@ -319,12 +319,19 @@ void schedule_leave(struct schedule *s, struct job *job)
     pthread_mutex_unlock(&s->lock);
 }
 
+size_t schedule_n_open(struct schedule *s)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->n_open;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
 void schedule_status(struct schedule *s, struct schedule_status *out)
 {
     *out = (struct schedule_status){0};
     pthread_mutex_lock(&s->lock);
     out->accepting = s->lanes[LANE_ACCEPT].n;
-    out->n_open = s->n_open;
     for (size_t i = 0; i < BUCKETS; i++)
         for (const struct job *j = s->table[i]; j; j = j->next_same) {
             out->open[j->d.scope.kind]++;

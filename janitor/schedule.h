@@ -35,6 +35,7 @@ enum schedule_entry {
 enum schedule_entry schedule_enter(struct schedule *s, struct job *job);
 /* Takes the job out of the table. */
 void schedule_leave(struct schedule *s, struct job *job);
+size_t schedule_n_open(struct schedule *s);
 /* The job's intent may have changed: it reads it again before it does anything else, and at once if
  * it waits. etag NULL, or what the intent's is now: that of the job's own reading is no change.
  * False: no such job is open here. */
@@ -61,10 +62,10 @@ bool schedule_wider(struct schedule *s, const struct job *job, char job_id[JOB_I
 
 struct schedule_status {
     size_t open[3];               /* by enum scope_kind, behind accept */
-    size_t n_open;                /* all of them */
     size_t accepting;             /* messages in the accept lane, waiting */
     int64_t oldest_accepted_at_s; /* of the open ones; 0: none */
 };
+/* Walks all open jobs; who only asks whether there are any asks schedule_n_open(). */
 void schedule_status(struct schedule *s, struct schedule_status *out);
 
 #endif

@@ -61,7 +61,7 @@ void job_free(struct job *job)
 
 /* ---- Moving on ---- */
 
-enum next steps_go_at(struct job *job, const struct step *to, uint64_t due_ms)
+static enum next go_at(struct job *job, const struct step *to, uint64_t due_ms)
 {
     if (to != job->step)
         log_debug("step", LOG_S("job", job->d.job_id), LOG_S("from", job->step->name),
@@ -75,12 +75,12 @@ enum next steps_go(struct job *job, const struct step *to)
 {
     job->failures = job->denials = 0;
     job->record.error[0] = '\0';
-    return steps_go_at(job, to, clock_mono_ms());
+    return go_at(job, to, clock_mono_ms());
 }
 
 enum next steps_wait(struct job *job, uint32_t ms)
 {
-    return steps_go_at(job, job->step, clock_mono_ms() + ms);
+    return go_at(job, job->step, clock_mono_ms() + ms);
 }
 
 static uint64_t pause_ms(unsigned failures)
@@ -95,7 +95,7 @@ static uint64_t pause_ms(unsigned failures)
     return ms / 2 + random % (ms / 2 + 1);
 }
 
-static void let_go(struct janitor *j, struct job *job)
+void steps_let_go(struct janitor *j, struct job *job)
 {
     if (job->leased)
         ledger_release(j->ledger, &job->record);
@@ -115,13 +115,13 @@ enum next steps_again(struct janitor *j, struct job *job, const struct store_err
               6);
     if (job->leased)
         ledger_save(j->ledger, (uint32_t)(wait_ms + j->conf->lease_ms), &job->record);
-    return steps_go_at(job, job->step, clock_mono_ms() + wait_ms);
+    return go_at(job, job->step, clock_mono_ms() + wait_ms);
 }
 
 enum next steps_park(struct janitor *j, struct job *job, enum backlog_why why, uint64_t due_ms)
 {
     text_copy(job->record.state, sizeof(job->record.state), backlog_why_name(why));
-    let_go(j, job);
+    steps_let_go(j, job);
     backlog_note(j->backlog, job->d.job_id, job->etag, why, due_ms);
     log_debug("parked", LOG_S("job", job->d.job_id), LOG_S("why", backlog_why_name(why)));
     return NEXT_ENDED;
@@ -357,7 +357,7 @@ enum next steps_broken_off(struct janitor *j, struct job *job, const struct swee
     case SWEEP_GOES_ON: break;
     }
     if (schedule_stopping(j->schedule)) {
-        let_go(j, job);
+        steps_let_go(j, job);
         return NEXT_ENDED; /* the intent stays */
     }
     job->denials += is_hopeless(err);
@@ -365,7 +365,7 @@ enum next steps_broken_off(struct janitor *j, struct job *job, const struct swee
         return steps_enter(j, job);
     if (job->listed && job->denials >= j->conf->denied_tries) {
         text_copy(job->record.error, sizeof(job->record.error), err->msg);
-        return steps_go_at(job, &step_fail, clock_mono_ms());
+        return go_at(job, &step_fail, clock_mono_ms());
     }
     return steps_again(j, job, err);
 }
@@ -399,11 +399,6 @@ static enum next run_sweep(struct janitor *j, struct job *job, store_loop *loop)
 
 /* ---- Drain and verify ---- */
 
-static uint32_t window_s(const struct janitor *j)
-{
-    return (uint32_t)((j->conf->upload_window_ms + 999) / 1000);
-}
-
 /* The moment, by the store's clock, after which no upload that passed the fence before the
  * tombstone can still end: a whole window after the tombstone, in which the store was seen to
  * answer promptly all the time. 0: not known now. Without a fence there are no uploads to wait for;
@@ -415,7 +410,8 @@ static int64_t drained_at_s(struct janitor *j, const struct job *job)
     int64_t since_s = pulse_since_s(j->pulse);
     if (!since_s)
         return 0;
-    return (since_s > job->d.accepted_at_s ? since_s : job->d.accepted_at_s) + window_s(j);
+    return (since_s > job->d.accepted_at_s ? since_s : job->d.accepted_at_s) +
+           window_round_s(j->conf->upload_window_ms);
 }
 
 /* How long until then, as far as we can guess the store's clock; verify looks at it itself. */
@@ -439,7 +435,7 @@ static enum next run_drain(struct janitor *j, struct job *job, store_loop *loop)
     if (!hold(j, job, "draining", wait_ms))
         return NEXT_ENDED;
     bool again = !at_s || waits_for_wider;
-    return steps_go_at(job, again ? &step_drain : &step_verify, clock_mono_ms() + wait_ms);
+    return go_at(job, again ? &step_drain : &step_verify, clock_mono_ms() + wait_ms);
 }
 
 /* Completions are held while a writer's uploads may take longer than we wait for them. */
@@ -562,13 +558,6 @@ int steps_publish(struct janitor *j, struct job *job, const char *outcome, struc
     return rc;
 }
 
-static bool has_brokers(struct janitor *j)
-{
-    struct queue_status status;
-    queue_status(j->queue, &status);
-    return status.brokers_up;
-}
-
 /* Whether the job is still ours to end: without a lease another may have ended it; and of an HTTP
  * deletion the intent tells what its own sweep has removed. */
 static enum intent_state look_again(struct janitor *j, struct job *job, store_loop *loop,
@@ -582,7 +571,7 @@ static enum intent_state look_again(struct janitor *j, struct job *job, store_lo
 static enum next run_publish(struct janitor *j, struct job *job, store_loop *loop)
 {
     struct store_err err;
-    if (!has_brokers(j)) /* a worker that waits in vain is missing elsewhere */
+    if (!queue_has_brokers(j->queue)) /* a worker that waits in vain is missing elsewhere */
         return hold(j, job, "publishing", NO_BROKER_PAUSE_MS) ? steps_wait(job, NO_BROKER_PAUSE_MS)
                                                               : NEXT_ENDED;
     schedule_close(j->schedule, job, true);
@@ -627,7 +616,7 @@ static enum next run_forget(struct janitor *j, struct job *job, store_loop *loop
     if (ours < 0 || (ours && deletion_forget_intent(j->store, loop, &job->d, &err) != 0))
         return steps_again(j, job, &err);
     if (!ours) {
-        let_go(j, job);
+        steps_let_go(j, job);
         return NEXT_ENDED;
     }
     if (job->d.state == DELETION_REAPING)
@@ -682,7 +671,7 @@ enum next run_fail(struct janitor *j, struct job *job, store_loop *loop)
               LOG_S("error", why));
     metric_add(&j->metrics.failed, 1);
     steps_audit("audit: deletion failed", job);
-    text_copy(job->etag, sizeof(job->etag), etag);
+    schedule_update(j->schedule, job, &job->d, etag);
     return steps_park(j, job, BACKLOG_FAILED, UINT64_MAX);
 }
 

@@ -6,9 +6,8 @@
 
 /* ---- Moving on: each returns what the step is to return ---- */
 
-/* On to a step, which has had no failure yet: now, or at a moment of clock_mono_ms(). */
+/* On to a step, which has had no failure yet, now. */
 enum next steps_go(struct job *job, const struct step *to);
-enum next steps_go_at(struct job *job, const struct step *to, uint64_t due_ms);
 /* The same step again, after a pause that grows with the failures in a row; *err is logged and kept
  * in the job's record. */
 enum next steps_again(struct janitor *j, struct job *job, const struct store_err *err);
@@ -16,6 +15,9 @@ enum next steps_again(struct janitor *j, struct job *job, const struct store_err
 enum next steps_wait(struct job *job, uint32_t ms);
 /* The job waits as an intent; nothing of it is kept here but a note. */
 enum next steps_park(struct janitor *j, struct job *job, enum backlog_why why, uint64_t due_ms);
+
+/* Gives the job's lease back, if it has one: another janitor may take it up at once. */
+void steps_let_go(struct janitor *j, struct job *job);
 
 /* Until when (clock_mono_ms()) a job that another janitor has is left alone: as long as its lease,
  * but for no longer than between two scans, since the other one may end or let go of it before. */

@@ -21,17 +21,12 @@ enum {
 
 /* ---- Options ---- */
 
-static uint32_t whole_s(uint64_t ms)
-{
-    return (uint32_t)((ms + S_MS - 1) / S_MS);
-}
-
 int terms_of_options(const struct writer_conf *c, struct window_terms *t, struct store_err *err)
 {
     *t = (struct window_terms){
-        .expiry_s = whole_s(c->upload_expiry_ms),
-        .timeout_s = whole_s(c->upload_timeout_ms),
-        .idle_s = whole_s(c->store_idle_timeout_ms),
+        .expiry_s = window_round_s(c->upload_expiry_ms),
+        .timeout_s = window_round_s(c->upload_timeout_ms),
+        .idle_s = window_round_s(c->store_idle_timeout_ms),
     };
     if (c->upload_expiry_ms % S_MS != 0)
         return store_err_set(err, STORE_INVALID,
