@@ -153,6 +153,11 @@ bool layout_tombstone_gen(const char *key, uint64_t *gen)
     return layout_tombstone_parse(key, &s, gen) && s.kind == SCOPE_ENDPOINT;
 }
 
+void layout_guard(const char *tenant, char out[LAYOUT_KEY_SIZE])
+{
+    snprintf(out, LAYOUT_KEY_SIZE, LAYOUT_GUARD "%s", tenant);
+}
+
 void layout_intent(const char *job_id, char out[LAYOUT_KEY_SIZE])
 {
     key_printf(out, LAYOUT_INTENTS "%s", job_id);

@@ -6,6 +6,7 @@
  *     tombstones/endpoint/<tenant>/<timeline>/<endpoint>/<2^64-1-gen, 16 hex>
  *     intents/<job_id>
  *     writers/<seconds, 8 digits>-<id>    how long uploads of a writer may take: window.h
+ *     guard/<tenant>                      tenants whose deletion was let through: mass_guard.h
  *     deadletters/<topic>/<partition>-<offset>, or job-<job_id>
  *
  * The generation in a tombstone's key is inverted so that a listing's first entry is the highest.
@@ -45,6 +46,8 @@ bool layout_tombstone_parse(const char *key, struct scope *s, uint64_t *gen);
 /* The generation in an endpoint tombstone's key. */
 bool layout_tombstone_gen(const char *key, uint64_t *gen);
 void layout_intent(const char *job_id, char out[LAYOUT_KEY_SIZE]);
+void layout_guard(const char *tenant, char out[LAYOUT_KEY_SIZE]);
+#define LAYOUT_GUARD        "guard/"
 #define LAYOUT_INTENTS      "intents/"
 #define LAYOUT_TOMBSTONES   "tombstones/"
 #define LAYOUT_WRITERS      "writers/"

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "janitor/steps.h"
 
@@ -32,22 +31,17 @@ static enum next refuse(struct janitor *j, struct job *job, store_loop *loop,
 
 /* More tenants at once than anybody would want to lose: their tombstones are written, and nothing
  * of them is removed until an operator says so. */
-static void ask_guard(struct janitor *j, struct deletion *d)
+static int ask_guard(struct janitor *j, store_loop *loop, struct deletion *d, struct store_err *err)
 {
-    if (d->scope.kind != SCOPE_TENANT || d->dry_run || !guard_holds(j->guard, clock_mono_ms()))
-        return;
-    d->state = DELETION_HELD;
-    snprintf(d->note, sizeof(d->note),
-             "held by the guard: %llu tenants were to be deleted within guard_window before it",
-             (unsigned long long)j->conf->guard_tenants);
-}
-
-static void count_accepted(struct janitor *j, const struct deletion *d, enum acceptance how)
-{
-    metric_add(&j->metrics.accepted, 1);
-    if (how == ACCEPTED_NEW && d->scope.kind == SCOPE_TENANT && !d->dry_run &&
-        d->state != DELETION_HELD)
-        guard_count(j->guard, clock_mono_ms());
+    const struct mass_guard_conf conf = conf_guard(j->conf);
+    bool hold;
+    if (!mass_guard_minds(&conf, d))
+        return 0;
+    if (mass_guard_now(j->store, loop, &conf, d->scope.tenant, &hold, err) != 0)
+        return -1;
+    if (hold)
+        mass_guard_hold(&conf, d);
+    return 0;
 }
 
 enum next run_accept(struct janitor *j, struct job *job, store_loop *loop)
@@ -64,8 +58,8 @@ enum next run_accept(struct janitor *j, struct job *job, store_loop *loop)
     case COVER_CLOSING: return steps_wait(job, CLOSING_PAUSE_MS);
     case COVER_NONE: break;
     }
-    ask_guard(j, &job->d);
-    if (deletion_accept(j->store, loop, &job->d, &how, job->etag, &err) != 0)
+    if (ask_guard(j, loop, &job->d, &err) != 0 ||
+        deletion_accept(j->store, loop, &job->d, &how, job->etag, &err) != 0)
         return steps_again(j, job, &err);
     if (job->d.state == DELETION_HELD && steps_publish(j, job, "held", &err) != 0)
         return steps_again(j, job, &err);
@@ -73,7 +67,7 @@ enum next run_accept(struct janitor *j, struct job *job, store_loop *loop)
                 : how == ACCEPTED_MERGED ? "audit: deletion accepted, merged into the open one"
                                          : "audit: deletion accepted, it is open already",
                 job);
-    count_accepted(j, &job->d, how);
+    metric_add(&j->metrics.accepted, 1);
     give_back(job);
     job->is_ours = how == ACCEPTED_NEW;
     if (deletion_is_fenced(&job->d) || job->d.dry_run)

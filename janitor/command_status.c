@@ -9,8 +9,9 @@
 #include "epufs/intent.h"
 #include "epufs/window.h"
 #include "janitor/jobs.h"
+#include "janitor/redis_notice.h"
 
-enum { MAX_ROWS = 20, MAX_RECENT = 20 };
+enum { MAX_ROWS = 20, MAX_RECENT = 20, MAX_JANITORS = 20 };
 
 /* ---- Status ---- */
 
@@ -32,6 +33,8 @@ struct status {
     uint32_t window_s, needed_s;
     struct ledger_job recent[MAX_RECENT];
     size_t n_recent;
+    struct notice *janitors; /* the heartbeats of those that live, as Redis has them */
+    size_t n_janitors;
 };
 
 static size_t class_of(const struct status *st, const struct view *v)
@@ -70,6 +73,19 @@ static void read_window(struct status *st)
     }
 }
 
+/* Who has none, since notice_interval is 0 or Redis is away, works all the same. */
+static void read_janitors(struct status *st)
+{
+    const struct redis_conf conf = conf_redis(st->call->conf);
+    struct redis_notice *redis;
+    struct store_err err;
+    if (!st->sources.redis_up || redis_notice_open(&conf, &redis, &err) != 0)
+        return;
+    st->n_janitors = MAX_JANITORS;
+    redis_notice_janitors(redis, st->janitors, &st->n_janitors, &err);
+    redis_notice_close(redis);
+}
+
 static int collect(struct status *st, struct store_err *err)
 {
     struct call *call = st->call;
@@ -80,6 +96,7 @@ static int collect(struct status *st, struct store_err *err)
     if (st->has_oldest)
         jobs_add_record(call, &st->oldest);
     read_window(st);
+    read_janitors(st);
     st->n_recent = MAX_RECENT;
     if (!st->sources.redis_up ||
         ledger_recent(call->janitor.ledger, st->recent, &st->n_recent) != LEDGER_OK)
@@ -121,7 +138,8 @@ static json_t *window_json(const struct status *st)
 
 static void print_json(const struct status *st)
 {
-    json_t *o = json_object(), *totals = json_object(), *open = json_array(), *done = json_array();
+    json_t *o = json_object(), *totals = json_object(), *open = json_array(), *done = json_array(),
+           *janitors = json_array();
     for (size_t i = 0; i < LEN(counted); i++)
         intent_put(totals, counted[i], json_integer((json_int_t)st->totals[i]));
     for (size_t i = 0; i < st->n_rows; i++)
@@ -130,10 +148,13 @@ static void print_json(const struct status *st)
         struct view v = done_view(&st->recent[i]);
         json_array_append_new(done, view_json(&v, st->now_s));
     }
+    for (size_t i = 0; i < st->n_janitors; i++)
+        json_array_append_new(janitors, notice_json(&st->janitors[i], false));
     intent_put(o, "degraded", json_boolean(!sources_complete(&st->sources)));
     intent_put(o, "store", sources_json(st->call, &st->sources, "store"));
     intent_put(o, "redis", sources_json(st->call, &st->sources, "redis"));
     intent_put(o, "upload_window", window_json(st));
+    intent_put(o, "janitors", janitors);
     intent_put(o, "totals", totals);
     intent_put(o, "oldest_open", oldest_json(st));
     intent_put(o, "open", open);
@@ -180,10 +201,60 @@ static void print_totals(const struct status *st)
                st->oldest.job_id, view_state(&st->oldest, st->now_s));
 }
 
+static const char *lane_text(const struct notice_lane *l, char out[48])
+{
+    int n = snprintf(out, 48, "%llu/%llu", (unsigned long long)l->running,
+                     (unsigned long long)l->workers);
+    if (l->due)
+        snprintf(out + n, 48 - (size_t)n, "+%llu", (unsigned long long)l->due);
+    return out;
+}
+
+static const char *limit_text(const struct notice *n, char out[64])
+{
+    if (!n->delete_rate && !n->tenant_delete_rate)
+        return "none";
+    int at = n->delete_rate ? snprintf(out, 64, "%llu/s ", (unsigned long long)n->delete_rate) : 0;
+    if (n->tenant_delete_rate)
+        snprintf(out + at, 64 - (size_t)at, "%llu/s a tenant",
+                 (unsigned long long)n->tenant_delete_rate);
+    return out;
+}
+
+void command_print_janitor_head(void)
+{
+    printf("%-36s  %6s  %7s  %-8s  %-8s  %-8s  %8s  %s\n", "JANITOR", "HEARD", "OPEN", "ACCEPT",
+           "SMALL", "BIG", "FILES/S", "LIMIT");
+}
+
+void command_print_janitor(const struct notice *n, int64_t now_s)
+{
+    char name[LEDGER_OWNER_SIZE], age[32], lanes[LANES][48], limit[64], text[256];
+    printf("%-36s  %6s  %7llu  %-8s  %-8s  %-8s  %8llu  %s\n",
+           view_clean(n->janitor, name, sizeof(name)), view_age(now_s - n->at_s, age),
+           (unsigned long long)notice_n_open(n), lane_text(&n->lanes[LANE_ACCEPT], lanes[0]),
+           lane_text(&n->lanes[LANE_SMALL], lanes[1]), lane_text(&n->lanes[LANE_BIG], lanes[2]),
+           (unsigned long long)n->files_per_s, limit_text(n, limit));
+    for (size_t i = 0; i < n->n_troubles; i++)
+        printf("        %s\n", view_clean(n->troubles[i], text, sizeof(text)));
+}
+
+static void print_janitors(const struct status *st)
+{
+    if (!st->sources.redis_up)
+        return;
+    printf("\nJanitors%s\n", st->n_janitors ? "" : ": none tells of itself");
+    if (st->n_janitors)
+        command_print_janitor_head();
+    for (size_t i = 0; i < st->n_janitors; i++)
+        command_print_janitor(&st->janitors[i], st->now_s);
+}
+
 static void print_text(const struct status *st)
 {
     print_sources(st);
     print_totals(st);
+    print_janitors(st);
     printf("\nOpen\n");
     view_print_head(stdout);
     for (size_t i = 0; i < st->n_rows; i++)
@@ -206,6 +277,7 @@ int command_status(struct call *call)
     struct status *st = xcalloc(1, sizeof(*st));
     st->call = call;
     st->now_s = clock_real_s();
+    st->janitors = xcalloc(MAX_JANITORS, sizeof(*st->janitors));
     int rc = COMMAND_DONE;
     if (collect(st, &err) != 0) {
         rc = command_failed(call, &err);
@@ -213,6 +285,7 @@ int command_status(struct call *call)
         (call->own->json ? print_json : print_text)(st);
         rc = sources_complete(&st->sources) ? COMMAND_DONE : COMMAND_DEGRADED;
     }
+    free(st->janitors);
     free(st);
     return rc;
 }
@@ -266,10 +339,8 @@ int command_list(struct call *call)
     struct list l = {.call = call, .now_s = clock_real_s()};
     struct sources src;
     struct store_err err;
-    if (own->tenant && !scope_parse_id(own->tenant, strlen(own->tenant), l.tenant)) {
-        store_err_set(&err, STORE_INVALID, "--tenant: expected 32 hex digits");
+    if (command_tenant(call, l.tenant, &err) != 0)
         return command_misused(call, &err);
-    }
     if (!own->json)
         view_print_head(stdout);
     int rc = jobs_each(call, "", list_one, &l, &src, &err);

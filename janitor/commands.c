@@ -69,6 +69,12 @@ static const struct option delete_options[] = {
     JSON,
     END,
 };
+static const struct option watch_options[] = {
+    TEXT("tenant", tenant, "Only this tenant's, 32 hex digits."),
+    OPT("for", follow_ms, OPT_MS, "0", 0, 0, NULL, "How long to follow; 0: until interrupted."),
+    FLAG("json", json, "Print each notice as a line of JSON."),
+    END,
+};
 static const struct option dlq_list_options[] = {CLASS, READ_TIMEOUT, JSON, END};
 static const struct option dlq_show_options[] = {READ_TIMEOUT, JSON, END};
 static const struct option dlq_replay_options[] = {
@@ -85,10 +91,13 @@ static const struct option dlq_replay_options[] = {
 const struct command commands[] = {
     {"run", "", 0, 0, "Serve: take deletion events and see them through. The default.", no_options,
      "epufs-janitor run --config /etc/epufs/janitor.conf", false, NULL},
-    {"status", "", 0, 0, "How many deletions are open, which is the oldest, who answers.",
-     json_options, "epufs-janitor status --json | jq .totals", false, command_status},
+    {"status", "", 0, 0,
+     "How many deletions are open, which is the oldest, what each janitor does.", json_options,
+     "epufs-janitor status --json | jq .totals", false, command_status},
     {"list", "", 0, 0, "The open deletions.", list_options,
      "epufs-janitor list --state failed --older-than 1h", false, command_list},
+    {"watch", "", 0, 0, "Follow janitors and deletions live, as Redis passes it on.", watch_options,
+     "epufs-janitor watch --tenant 33333333333333333333333333333333", false, command_watch},
     {"show", "JOB", 1, 1, "All that is known of one deletion.", json_options,
      "epufs-janitor show 27c09a37bb", false, command_show},
     {"retry", "JOB | --all", 0, 1, "Open a deletion that has failed again.", all_options,
@@ -213,6 +222,15 @@ int command_misused(const struct call *call, const struct store_err *err)
     fprintf(stderr, "epufs-janitor %s: %s; epufs-janitor %s --help tells the usage\n",
             call->command->words, err->msg, call->command->words);
     return COMMAND_MISUSED;
+}
+
+int command_tenant(const struct call *call, char tenant[ID_SIZE], struct store_err *err)
+{
+    const char *given = call->own->tenant;
+    *tenant = '\0';
+    if (!given || scope_parse_id(given, strlen(given), tenant))
+        return 0;
+    return store_err_set(err, STORE_INVALID, "--tenant: expected 32 hex digits");
 }
 
 void command_print(json_t *o)

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "janitor/janitor.h"
+#include "janitor/notice.h"
 
 enum command_exit {
     COMMAND_DONE = 0,
@@ -54,6 +55,8 @@ int commands_main(const struct app *app, const struct option *const *tables, int
 int command_failed(const struct call *call, const struct store_err *err);
 /* The same for a wrong use. Returns COMMAND_MISUSED. */
 int command_misused(const struct call *call, const struct store_err *err);
+/* What --tenant says, or "". -1 with a message. */
+int command_tenant(const struct call *call, char tenant[ID_SIZE], struct store_err *err);
 /* Prints o on standard output, and gives up the reference. */
 void command_print(json_t *o);
 /* The same for an array of any length, element by element: *n counts them, and begins with 0. The
@@ -64,6 +67,9 @@ void command_print_end(size_t n, bool failed);
 /* command_status.c */
 int command_status(struct call *call);
 int command_list(struct call *call);
+/* A janitor as a row of a table, and its troubles in lines of their own. */
+void command_print_janitor_head(void);
+void command_print_janitor(const struct notice *n, int64_t now_s);
 /* command_job.c */
 int command_show(struct call *call);
 int command_retry(struct call *call);
@@ -77,5 +83,7 @@ int command_dlq_replay(struct call *call);
 extern const char *const dlq_classes[]; /* of --class; "all" is the first */
 /* command_delete.c */
 int command_delete(struct call *call);
+/* command_watch.c */
+int command_watch(struct call *call);
 
 #endif

@@ -13,6 +13,11 @@ struct redis_conf conf_redis(const struct janitor_conf *c)
     };
 }
 
+struct mass_guard_conf conf_guard(const struct janitor_conf *c)
+{
+    return (struct mass_guard_conf){c->guard_tenants, (uint32_t)(c->guard_window_ms / 1000)};
+}
+
 int conf_check(const void *conf, struct store_err *err)
 {
     const struct janitor_conf *c = conf;

@@ -1,5 +1,6 @@
 /* The running janitor: the queue's thread hands messages in, workers run steps lane by lane, a
- * scanner finds the intents that nobody here knows, and a pulse tells whether the store answers. */
+ * scanner finds the intents that nobody here knows, a pulse tells whether the store answers, and
+ * notices tell who follows them. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "janitor/janitor.h"
+#include "janitor/notices.h"
 #include "janitor/reaper.h"
 #include "janitor/scan.h"
 #include "janitor/steps.h"
@@ -28,6 +30,8 @@ static void run_job(struct janitor *j, struct job *job, store_loop *loop)
         schedule_add(j->schedule, job);
         return;
     }
+    if (job->listed)
+        notices_job_left(j->notices, &job->record);
     schedule_leave(j->schedule, job);
     job_free(job);
 }
@@ -43,8 +47,11 @@ static void *worker_main(void *user)
         log_error("worker", LOG_ERR(&err));
         abort();
     }
-    while ((job = schedule_take(start.janitor->schedule, start.lane)))
+    while ((job = schedule_take(start.janitor->schedule, start.lane))) {
+        atomic_fetch_add(&start.janitor->running[start.lane], 1);
         run_job(start.janitor, job, loop);
+        atomic_fetch_sub(&start.janitor->running[start.lane], 1);
+    }
     store_loop_free(loop);
     return NULL;
 }
@@ -125,7 +132,6 @@ int engine_open(struct janitor *j, struct service *s, bool consume, struct store
     j->backlog = backlog_new(BACKLOG_NOTES);
     j->terms = terms_new(window_round_s(j->conf->upload_window_ms));
     j->rate = rate_new(j->conf->delete_rate, j->conf->tenant_delete_rate);
-    j->guard = guard_new(j->conf->guard_tenants, j->conf->guard_window_ms);
     pthread_mutex_init(&j->letters.lock, NULL);
     const struct redis_conf redis = conf_redis(j->conf);
     if (ledger_open_conf(&redis, &j->ledger, err) != 0)
@@ -144,7 +150,6 @@ void engine_close(struct janitor *j)
     backlog_free(j->backlog);
     terms_free(j->terms);
     rate_free(j->rate);
-    guard_free(j->guard);
     free(j->workers);
 }
 
@@ -162,7 +167,8 @@ int engine_start(struct service *s, struct store_err *err)
         return -1;
     metrics_start(j);
     if (pulse_start(j->store, has_open_jobs, j, &j->pulse, err) != 0 ||
-        scan_start(j, &j->scan, err) != 0 || reaper_start(j, &j->reaper, err) != 0)
+        scan_start(j, &j->scan, err) != 0 || reaper_start(j, &j->reaper, err) != 0 ||
+        notices_start(j, &j->notices, err) != 0)
         return -1;
     return start_workers(j, err);
 }
@@ -188,6 +194,7 @@ void engine_stop(struct service *s)
         pthread_join(j->workers[i], NULL);
     scan_stop(j->scan);
     reaper_stop(j->reaper);
+    notices_stop(j->notices);
     pulse_stop(j->pulse);
     let_go_of_jobs(j);
     engine_close(j);

@@ -4,8 +4,8 @@
 
 #include <stdatomic.h>
 
+#include "epufs/mass_guard.h"
 #include "janitor/backlog.h"
-#include "janitor/guard.h"
 #include "janitor/pulse.h"
 #include "janitor/rate.h"
 #include "janitor/schedule.h"
@@ -18,7 +18,7 @@ struct command_conf {
     char *tenant, *timeline, *endpoint, *upto_gen, *reason, *not_before;
     int state; /* index into view_states */
     int class; /* index into the choices of --class */
-    uint64_t older_than_ms, timeout_ms;
+    uint64_t older_than_ms, timeout_ms, follow_ms;
 };
 
 struct janitor_conf {
@@ -38,11 +38,13 @@ struct janitor_conf {
     uint64_t delete_rate, tenant_delete_rate;
     uint64_t guard_tenants, guard_window_ms;
     uint64_t tombstone_scan_interval_ms, tombstone_grace_ms;
+    uint64_t notice_interval_ms;
     struct command_conf command; /* of the operator's command that runs, if any */
 };
 extern const struct option janitor_options[];
 
 /* conf.c: what the options say to others; strings are borrowed. */
+struct mass_guard_conf conf_guard(const struct janitor_conf *c);
 struct redis_conf conf_redis(const struct janitor_conf *c);
 /* Checks that span options or that others make; for struct options_spec. */
 int conf_check(const void *conf, struct store_err *err);
@@ -56,15 +58,16 @@ struct janitor {
     struct backlog *backlog;
     struct terms *terms;
     struct rate *rate;
-    struct guard *guard;
     struct pulse *pulse;
     struct scan *scan;
     struct reaper *reaper;
+    struct notices *notices;       /* NULL: none are sent */
     char owner[LEDGER_OWNER_SIZE]; /* host, pid and a random part: this process in leases */
     char source[128];              /* CloudEvents source */
     pthread_t *workers;
     size_t n_workers;
-    struct { /* a token bucket */
+    atomic_uint running[LANES]; /* of the workers, those that have a job */
+    struct {                    /* a token bucket */
         pthread_mutex_t lock;
         double tokens;
         uint64_t at_ms; /* when they were counted; 0: never */

@@ -75,9 +75,9 @@ const struct option janitor_options[] = {
     OPT("tenant_delete_rate", tenant_delete_rate, OPT_UINT, "0", 0, 0, 0,
         "The same for each tenant."),
     OPT("guard_tenants", guard_tenants, OPT_UINT, "0", 0, 1000000, 0,
-        "A guard against mass deletion: when this janitor has accepted so many tenants' deletions "
-        "by event within guard_window, further ones are held until an operator releases them. 0: "
-        "no guard."),
+        "A guard against mass deletion: when so many tenants' deletions were accepted within "
+        "guard_window, by whichever janitor or writer, further ones are held until an operator "
+        "releases them. 0: no guard. Give it to writers, too."),
     OPT("guard_window", guard_window_ms, OPT_MS, "1h", 1000, 0, 0,
         "The time in which guard_tenants counts."),
     OPT("tombstone_scan_interval", tombstone_scan_interval_ms, OPT_MS, "6h", 0, 0, 0,
@@ -87,6 +87,9 @@ const struct option janitor_options[] = {
         "How long after tokens_expire_by a tombstone stays: more than the services' token_leeway "
         "and "
         "what clocks may be apart."),
+    OPT("notice_interval", notice_interval_ms, OPT_MS, "1s", 0, 60000, 0,
+        "How often a heartbeat and the progress of what is open go out on Redis' channel "
+        "epufs:notices, for epufs-janitor watch and status; 0: never. Nothing relies on them."),
     OPT("denied_tries", denied_tries, OPT_UINT, "10", 1, 1000, 0,
         "How often a removal that the store refuses (access denied) is tried, with growing pauses, "
         "before the deletion counts as failed and waits for a person."),

@@ -2,6 +2,7 @@
 #ifndef JANITOR_REDIS_CONF_H
 #define JANITOR_REDIS_CONF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct redis_conf {
@@ -11,6 +12,7 @@ struct redis_conf {
     /* TLS, see redis_tls.h; each may be NULL. */
     const char *ca_file, *client_cert_file, *client_key_file;
     uint32_t timeout_ms; /* of connecting, and of each command; 0: a second */
+    bool quiet;          /* outages are not logged: the owner has words of its own */
 };
 
 #endif

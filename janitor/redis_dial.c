@@ -174,6 +174,35 @@ redisReply *redis_conn_command(struct redis_conn *c, int n, const char **args, c
     return r;
 }
 
+static bool is_readable(int fd, uint64_t until_ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    for (;;) {
+        uint64_t now_ms = clock_mono_ms();
+        int n = poll(&p, 1, now_ms < until_ms ? (int)(until_ms - now_ms) : 0);
+        if (n >= 0 || errno != EINTR)
+            return n > 0;
+    }
+}
+
+redisReply *redis_conn_next(struct redis_conn *c, uint64_t wait_ms, struct store_err *err)
+{
+    uint64_t until_ms = clock_mono_ms() + wait_ms;
+    void *r = NULL;
+    *err = (struct store_err){0};
+    for (;;) {
+        errno = 0;
+        if (redisGetReplyFromReader(c->redis, &r) != REDIS_OK)
+            break;
+        if (r || !is_readable(c->redis->fd, until_ms))
+            return r;
+        if (redisBufferRead(c->redis) != REDIS_OK)
+            break;
+    }
+    close_with_cause(c, errno, err);
+    return NULL;
+}
+
 int redis_conn_expect_status(struct redis_conn *c, int n, const char **args, struct store_err *err)
 {
     redisReply *r = redis_conn_command(c, n, args, NULL, err);

@@ -26,6 +26,9 @@ int redis_conn_set_timeout(struct redis_conn *c, uint64_t timeout_ms, struct sto
  * set: the connection is lost; it has been closed. */
 redisReply *redis_conn_command(struct redis_conn *c, int n, const char **args, const size_t *lens,
                                struct store_err *err);
+/* The next message that the server sends by itself, to one that subscribed; waits for at most
+ * wait_ms. NULL: none came (err->code is STORE_OK), or the connection is lost and was closed. */
+redisReply *redis_conn_next(struct redis_conn *c, uint64_t wait_ms, struct store_err *err);
 /* A command whose good answer is a status. -1 with *err set: an error answer is its text. */
 int redis_conn_expect_status(struct redis_conn *c, int n, const char **args, struct store_err *err);
 /* user NULL: the user "default", in the form that old servers know too. */

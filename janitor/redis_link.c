@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/codec.h"
@@ -17,6 +18,7 @@
 enum {
     RETRY_AFTER_MS = 1000, /* no attempt for so long after a failure */
     QUIET_MS = 10000,      /* a full Redis answers a PING, and comes and goes */
+    SILENT_MS = 5000,      /* of a subscription, until it is asked whether it still lives */
     SURE_FOR_MS = 1000,    /* how long an answer tells that Redis is up */
     DEFAULT_TIMEOUT_MS = 1000,
 };
@@ -31,9 +33,11 @@ struct redis_link {
     char *ca_file, *client_cert_file, *client_key_file;
     struct redis_tls_conf tls;
     uint64_t timeout_ms;
+    bool quiet;
 
     pthread_mutex_t lock; /* for what follows */
     struct redis_conn conn;
+    bool subscribed;          /* on conn */
     size_t first_sentinel;    /* the one to ask first */
     uint64_t closed_until_ms; /* no attempt before */
     uint64_t heard_ms;        /* the latest answer */
@@ -94,6 +98,7 @@ static struct redis_link *link_new(const struct redis_conf *conf)
     struct redis_link *l = xcalloc(1, sizeof(*l));
     pthread_mutex_init(&l->lock, NULL);
     l->timeout_ms = conf->timeout_ms ? conf->timeout_ms : DEFAULT_TIMEOUT_MS;
+    l->quiet = conf->quiet;
     l->password_file = copy(conf->password_file);
     l->sentinel_password_file = copy(conf->sentinel_password_file);
     l->ca_file = copy(conf->ca_file);
@@ -154,7 +159,7 @@ static void went_down(struct redis_link *l, const struct store_err *why)
     uint64_t now_ms = clock_mono_ms();
     bool cluster = !strcmp(why->msg, is_cluster);
     bool news = !l->down_logged && now_ms >= l->quiet_until_ms;
-    if (news || (cluster && !l->cluster_logged)) {
+    if (!l->quiet && (news || (cluster && !l->cluster_logged))) {
         log_warn("ledger is down; going on without", LOG_S("error", why->msg));
         l->down_logged = true;
         l->quiet_until_ms = now_ms + QUIET_MS;
@@ -162,7 +167,7 @@ static void went_down(struct redis_link *l, const struct store_err *why)
     l->cluster_logged |= cluster;
     l->why = *why;
     redis_conn_close(&l->conn);
-    l->up = false;
+    l->up = l->subscribed = false;
     l->closed_until_ms = now_ms + RETRY_AFTER_MS;
 }
 
@@ -318,7 +323,7 @@ static void refused(struct redis_link *l, const char *error)
     l->refuses = means_down(error);
     if (cluster || l->refuses)
         went_down(l, &err);
-    else
+    else if (!l->quiet)
         log_warn("ledger refused a command", LOG_S("error", error));
 }
 
@@ -348,6 +353,76 @@ redisReply *redis_link_command(struct redis_link *l, int n, const char **args)
     pthread_mutex_unlock(&l->lock);
     return r;
 }
+
+/* ---- A subscription ---- */
+
+static bool subscribed(struct redis_link *l, const char *channel)
+{
+    const char *args[] = {"SUBSCRIBE", channel};
+    if (l->conn.redis && l->subscribed)
+        return true;
+    redisReply *r = command_locked(l, LEN(args), args);
+    if (r)
+        freeReplyObject(r);
+    l->subscribed = r != NULL;
+    return l->subscribed;
+}
+
+/* What stands in ["message", channel, text]; NULL: it is another kind of answer. */
+static char *text_of(const redisReply *r)
+{
+    bool is_message = r->type == REDIS_REPLY_ARRAY && r->elements == 3 &&
+                      r->element[0]->type == REDIS_REPLY_STRING &&
+                      !strcmp(r->element[0]->str, "message") &&
+                      r->element[2]->type == REDIS_REPLY_STRING;
+    return is_message ? xstrdup(r->element[2]->str) : NULL;
+}
+
+/* A connection that is lost without a word is noticed by a PING that has no answer. */
+static char *next_locked(struct redis_link *l, uint64_t until_ms)
+{
+    const char *ping[] = {"PING"};
+    char *text = NULL;
+    while (!text) {
+        struct store_err err = {0};
+        uint64_t now_ms = clock_mono_ms(), sure_until_ms = l->heard_ms + SILENT_MS;
+        uint64_t stop_ms = until_ms < sure_until_ms ? until_ms : sure_until_ms;
+        redisReply *r =
+            now_ms >= sure_until_ms
+                ? redis_conn_command(&l->conn, LEN(ping), ping, NULL, &err)
+                : redis_conn_next(&l->conn, stop_ms > now_ms ? stop_ms - now_ms : 0, &err);
+        if (!r && err.code != STORE_OK) {
+            went_down(l, &err);
+            return NULL;
+        }
+        if (r) {
+            heard(l);
+            text = text_of(r);
+            freeReplyObject(r);
+        } else if (stop_ms == until_ms) {
+            return NULL;
+        }
+    }
+    return text;
+}
+
+char *redis_link_message(struct redis_link *l, const char *channel, uint32_t wait_ms)
+{
+    uint64_t until_ms = clock_mono_ms() + wait_ms;
+    pthread_mutex_lock(&l->lock);
+    bool on = subscribed(l, channel);
+    char *text = on ? next_locked(l, until_ms) : NULL;
+    pthread_mutex_unlock(&l->lock);
+    uint64_t now_ms = clock_mono_ms();
+    if (!text && now_ms < until_ms) { /* no attempt before closed_until_ms is of any use */
+        const struct timespec rest = {(time_t)((until_ms - now_ms) / 1000),
+                                      (long)((until_ms - now_ms) % 1000) * 1000000};
+        nanosleep(&rest, NULL);
+    }
+    return text;
+}
+
+/* ---- Up or down ---- */
 
 bool redis_link_up(struct redis_link *l)
 {

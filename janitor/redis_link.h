@@ -26,6 +26,10 @@ void redis_link_close(struct redis_link *l); /* NULL is fine */
 /* One command. The answer, ended with freeReplyObject(), may be an error of kind NOSCRIPT but no
  * other. NULL: there is none; the cause is logged. */
 redisReply *redis_link_command(struct redis_link *l, int n, const char **args);
+/* The next text on a channel, ended with free(); waits for at most wait_ms. Subscribes first, and
+ * again after a loss. NULL: none came, or Redis is lost: redis_link_why_down(). A link that
+ * this was asked of takes no commands any more. */
+char *redis_link_message(struct redis_link *l, const char *channel, uint32_t wait_ms);
 /* Whether the last command was answered; a PING when that is more than a second ago. */
 bool redis_link_up(struct redis_link *l);
 /* Why the latest command had no answer; "" when it had one. Returns buf. */

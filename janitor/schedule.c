@@ -329,9 +329,12 @@ size_t schedule_n_open(struct schedule *s)
 
 void schedule_status(struct schedule *s, struct schedule_status *out)
 {
+    uint64_t now_ms = clock_mono_ms();
     *out = (struct schedule_status){0};
     pthread_mutex_lock(&s->lock);
-    out->accepting = s->lanes[LANE_ACCEPT].n;
+    for (int i = 0; i < LANES; i++)
+        for (size_t k = 1; k <= s->lanes[i].n; k++)
+            out->due[i] += s->lanes[i].jobs[k]->due_ms <= now_ms;
     for (size_t i = 0; i < BUCKETS; i++)
         for (const struct job *j = s->table[i]; j; j = j->next_same) {
             out->open[j->d.scope.kind]++;

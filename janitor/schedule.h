@@ -62,10 +62,10 @@ bool schedule_wider(struct schedule *s, const struct job *job, char job_id[JOB_I
 
 struct schedule_status {
     size_t open[3];               /* by enum scope_kind, behind accept */
-    size_t accepting;             /* messages in the accept lane, waiting */
+    size_t due[LANES];            /* jobs that could run now and have no worker */
     int64_t oldest_accepted_at_s; /* of the open ones; 0: none */
 };
-/* Walks all open jobs; who only asks whether there are any asks schedule_n_open(). */
+/* Walks all jobs; who only asks whether there are any asks schedule_n_open(). */
 void schedule_status(struct schedule *s, struct schedule_status *out);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "epufs/reap.h"
+#include "janitor/notices.h"
 
 enum {
     FIRST_PAUSE_MS = 200,
@@ -159,6 +160,7 @@ static bool save(struct janitor *j, struct job *job, const char *state, uint64_t
 {
     job->saved_ms = clock_mono_ms();
     text_copy(job->record.state, sizeof(job->record.state), state);
+    notices_job(j->notices, &job->record);
     if (!job->leased || ledger_save(j->ledger, (uint32_t)lease_ms, &job->record) != LEDGER_FENCED)
         return true;
     job->leased = false;

@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -53,7 +54,7 @@ def redis(session_folder: Path) -> Iterator[Redis]:
 def kafka(session_folder: Path, pytestconfig: pytest.Config) -> Iterator[Broker]:
     """Apache Kafka, or the mock where it cannot be had; the summary says which."""
     with broker.create(session_folder / "kafka") as server:
-        pytestconfig.stash[_BROKER] = server.about
+        _brokers(pytestconfig).add(server.about)
         yield server
 
 
@@ -65,12 +66,34 @@ def real_kafka(kafka: Broker) -> Kafka:
     return kafka
 
 
-_BROKER = pytest.StashKey[str]()
+_BROKERS = pytest.StashKey[set[str]]()
+
+
+def _brokers(config: pytest.Config) -> set[str]:
+    return config.stash.setdefault(_BROKERS, set())
+
+
+class _OfProcesses:
+    """What the processes of pytest-xdist tell the one that sums up."""
+
+    @staticmethod
+    def pytest_sessionfinish(session: pytest.Session) -> None:
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output["brokers"] = sorted(_brokers(session.config))
+
+    @staticmethod
+    def pytest_testnodedown(node: Any) -> None:
+        _brokers(node.config).update(getattr(node, "workeroutput", {}).get("brokers", ()))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(_OfProcesses())
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    about = config.stash.get(_BROKER, None)
-    if about:
+    for about in sorted(_brokers(config)):
         terminalreporter.write_line(f"The broker was {about}.")
 
 

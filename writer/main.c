@@ -36,6 +36,12 @@ static const struct option writer_options[] = {
     OPT("max_sweeps", max_sweeps, OPT_UINT, "16", 1, 1000, 0,
         "Of these, those that sweep more than 1000 files at the same time. The others wait; small "
         "ones do not."),
+    OPT("guard_tenants", guard_tenants, OPT_UINT, "0", 0, 1000000, 0,
+        "A guard against mass deletion, as the janitors' option of this name: when so many "
+        "tenants' deletions were accepted within guard_window, further ones are held until an "
+        "operator releases them. 0: no guard."),
+    OPT("guard_window", guard_window_ms, OPT_MS, "1h", 1000, 0, 0,
+        "The time in which guard_tenants counts."),
     {.name = NULL},
 };
 

@@ -1,5 +1,6 @@
-/* Deletions over HTTP. A scope's: accept (tombstone, intent) → look how large it is → sweep → note
- * the counts in the intent → answer; the janitor finds the intent, verifies and completes.
+/* Deletions over HTTP. A scope's: (guard) → accept (tombstone, intent) → look how large it is →
+ * sweep → note the counts in the intent → answer; the janitor finds the intent, verifies and
+ * completes.
  *
  * The work is detached from the request: what is half accepted is accepted, also when nobody waits
  * for it any more, while looking and sweeping stop then, since the janitor goes on with them. All
@@ -14,8 +15,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
-#include "epufs/deletion.h"
 #include "epufs/intent.h"
+#include "epufs/mass_guard.h"
 #include "writer/writer.h"
 
 /* ---- A file ---- */
@@ -79,14 +80,15 @@ enum {
     END_TIMEOUT_MS = 5000, /* for what is half accepted when the program ends */
 };
 
-/* Belongs to its worker's thread. While it lives exactly one of accepting, listing, sweep, noting
- * and pause is at work. */
+/* Belongs to its worker's thread. While it lives exactly one of guard, accepting, listing, sweep,
+ * noting and pause is at work. */
 struct removal {
     struct request *rq; /* NULL: nobody waits for the answer */
     struct worker *worker;
     struct removal *next, *prev; /* of this worker */
     char request_id[64];
     struct deletion d;
+    struct mass_guard_conf guard_conf;
     bool accepted;
     bool large;    /* more than SMALL_FILES */
     bool has_turn; /* counted in n_large */
@@ -96,6 +98,7 @@ struct removal {
     struct deletion_counts counts;
     struct store_err err; /* of the last step */
 
+    struct mass_guard_check *guard;
     struct accepting *accepting;
     store_op *listing, *sweep;
     struct amend *noting;
@@ -237,13 +240,15 @@ static void reply_swept(struct request *rq, const struct removal *m)
     reply(rq, 200, o);
 }
 
-/* An operator may have wanted it to wait before we came. */
+/* An operator may have wanted it to wait before we came, or the guard does. */
 static void reply_accepted(struct request *rq, const struct removal *m)
 {
     json_t *o = describe(&m->d);
     const char *state = m->d.state == DELETION_OPEN ? "accepted" : deletion_state_name(m->d.state);
     json_object_set_new(o, "job_id", json_string(m->d.job_id));
     json_object_set_new(o, "state", json_string(state));
+    if (*m->d.note)
+        intent_put_text(o, "note", m->d.note);
     reply(rq, 202, o);
 }
 
@@ -409,14 +414,14 @@ static void start_look(struct removal *m)
 
 /* ---- Accept ---- */
 
-static void start_accept(void *user);
+static void start_guard(void *user);
 
 static void not_accepted(struct removal *m, const struct store_err *err)
 {
     m->err = *err;
     /* Just closing, or changed by others all the time. */
     if (err->code == STORE_BUSY && loop_timer_is_set(&m->patience) && !m->ending)
-        pause_before(m, start_accept, BUSY_PAUSE_MS);
+        pause_before(m, start_guard, BUSY_PAUSE_MS);
     else
         answer_and_finish(m);
 }
@@ -442,13 +447,42 @@ static void accepted(void *user, const struct store_err *err, enum acceptance ho
         start_look(m);
 }
 
-static void start_accept(void *user)
+static void start_accept(struct removal *m)
 {
-    struct removal *m = user;
     struct store_err err;
     m->accepting =
         deletion_accept_start(m->worker->service->store, m->worker->loop, &m->d, accepted, m, &err);
     if (!m->accepting)
+        not_accepted(m, &err);
+}
+
+/* ---- The guard ---- */
+
+static void guard_done(void *user, const struct store_err *err, bool hold)
+{
+    struct removal *m = user;
+    m->guard = NULL;
+    if (hold)
+        mass_guard_hold(&m->guard_conf, &m->d);
+    if (err->code != STORE_OK)
+        not_accepted(m, err);
+    else
+        start_accept(m);
+}
+
+static void start_guard(void *user)
+{
+    struct removal *m = user;
+    struct store_err err;
+    if (!mass_guard_minds(&m->guard_conf, &m->d)) {
+        start_accept(m);
+        return;
+    }
+    m->d.state = DELETION_OPEN; /* it may let through what it wanted to hold a moment ago */
+    m->d.note[0] = '\0';
+    m->guard = mass_guard_start(m->worker->service->store, m->worker->loop, &m->guard_conf,
+                                m->d.scope.tenant, guard_done, m, &err);
+    if (!m->guard)
         not_accepted(m, &err);
 }
 
@@ -499,6 +533,8 @@ static const struct request_ops scope_ops = {.end = scope_end};
 static void cut_off(struct removal *m)
 {
     m->ending = true;
+    if (m->guard)
+        mass_guard_cancel(m->guard);
     if (m->accepting)
         deletion_accept_cancel(m->accepting);
     if (m->noting)
@@ -535,6 +571,7 @@ static void take_traceparent(struct deletion *d, const char *value)
 
 static struct removal *removal_new(struct request *rq, bool has_gen, uint64_t gen)
 {
+    const struct writer_conf *c = writer_conf(rq);
     struct removal *m = xcalloc(1, sizeof(*m)), *first = rq->worker->state;
     struct deletion *d = &m->d;
     d->scope = rq->route.scope;
@@ -547,6 +584,8 @@ static struct removal *removal_new(struct request *rq, bool has_gen, uint64_t ge
     m->rq = rq;
     m->worker = rq->worker;
     memcpy(m->request_id, rq->id, sizeof(m->request_id));
+    m->guard_conf =
+        (struct mass_guard_conf){c->guard_tenants, (uint32_t)(c->guard_window_ms / 1000)};
     m->patience = (struct loop_timer){.fn = on_patience_end, .user = m};
     m->next = first;
     if (first)
@@ -571,7 +610,7 @@ void remove_scope_begin(struct request *rq)
     }
     struct removal *m = removal_new(rq, has_gen, gen);
     if (loop_timer_set(rq->worker->loop, &m->patience, c->delete_timeout_ms) == 0) {
-        start_accept(m);
+        start_guard(m);
         return;
     }
     store_err_set(&m->err, STORE_NO_MEMORY, "deletion %.80s: out of memory", m->d.job_id);

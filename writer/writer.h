@@ -14,6 +14,7 @@ struct writer_conf {
     char *known_files;
     uint64_t delete_timeout_ms;
     uint64_t max_deletions, max_sweeps;
+    uint64_t guard_tenants, guard_window_ms;
 };
 
 struct terms;

@@ -390,35 +390,48 @@ def test_a_removal_that_is_denied_fails_and_can_be_asked_for_again(
 
 
 def test_the_guard_holds_more_tenants_than_anybody_deletes(
-    launch: Launcher, kafka: Broker, redis: Redis, topics: TopicNames, tmp_path: Path
+    launch: Launcher, kafka: Broker, redis: Redis, topics: TopicNames, keys: KeyPair, tmp_path: Path
 ):
+    """Counted over two janitors and a writer, and over their restarts."""
     store = FolderStore(tmp_path / "store")
-    tenants = [Deletion(Endpoint(), "tenant") for _ in range(3)]
+    tenants = [Deletion(Endpoint(), "tenant") for _ in range(6)]
     timeline = Deletion(Endpoint(), "timeline")
     for deletion in [*tenants, timeline]:
         store.put(deletion.endpoint.key("lfc_state", 1), b"four")
-    options = (*topics.options(), *QUICK_OPTIONS, "--guard-tenants=2")
-    janitor = launch.janitor(store, kafka, redis, *options)
+    options = (*topics.options(), *QUICK_OPTIONS, QUICK_WRITER_WINDOW, "--guard-tenants=3")
+    janitors = [launch.janitor(store, kafka, redis, *options) for _ in range(2)]
+    writer = launch.writer(store, *QUICK_WRITER, "--guard-tenants=3")
+
+    def ask_writer(deletion: Deletion) -> http.Answer:
+        return http.delete(writer.url, deletion.endpoint.tenant_url, keys.service_token())
+
     with ControlPlane(store, kafka, topics) as control:
-        for deletion in tenants:
+        assert ask_writer(tenants[0]).status == 200
+        for deletion in tenants[1:4]:
             control.publish(deletion)
             control.wait_accepted(deletion)
         control.publish(timeline)
-        for deletion in (*tenants[:2], timeline):
+        for deletion in (*tenants[1:3], timeline):
             control.check(deletion, files=1, size=4)
-        held = tenants[2]
-        time.sleep(SCANS_S)
-        assert len(store.listing(held.prefix)) == 1
-        assert state_of(store, held) == "held"
-        assert store.get(held.tombstone or "") is not None
-        (event,) = control.all_completions(held)
+        by_event, by_http, after_restart = tenants[3:]
+        answer = ask_writer(by_http)
+        assert (answer.status, answer.json()["state"]) == (202, "held")
+        assert "held by the guard: 3 other tenants" in answer.json()["note"]
+        (event,) = control.all_completions(by_event)
         assert (event["type"], event["data"]["outcome"]) == ("io.epufs.deletion.held.v1", "held")
-        until(lambda: metric(janitor, "epufs_held_deletions") == 1, "the count of what is held")
-        control.publish(held)  # asked for again it stays held
+        for janitor in janitors:
+            launch.stop(janitor)
+        janitor = launch.janitor(store, kafka, redis, *options)
+        control.publish(after_restart)
+        control.publish(by_event)  # asked for again it stays held
+        control.wait_accepted(after_restart)
         time.sleep(SCANS_S)
-        assert len(store.listing(held.prefix)) == 1
-        assert {parse(m)["data"]["outcome"] for m in control.completions.to_end()} == {
-            "completed",
-            "held",
-        }
+        for held in (by_event, by_http, after_restart):
+            assert len(store.listing(held.prefix)) == 1
+            assert state_of(store, held) == "held"
+            assert store.get(held.tombstone or "") is not None
+        until(lambda: metric(janitor, "epufs_held_deletions") == 3, "the count of what is held")
+        outcomes = [parse(m)["data"]["outcome"] for m in control.completions.to_end()]
+        assert set(outcomes) == {"completed", "held"}
+        assert outcomes.count("completed") == 4
         control.no_dead_letters()

@@ -18,7 +18,10 @@ from harness.stores import Store, numbered
 
 PASSWORD = "hunter2-of-redis"
 # As docs/operations.md has them.
-RIGHTS = "+@hash +@sortedset +@scripting +@connection +expire +exists +del +time +role +info".split()
+RIGHTS = (
+    "+@hash +@sortedset +@scripting +@connection +expire +exists +del +time +role +info "
+    "+get +set +publish +subscribe &epufs:notices"
+).split()
 CLUSTER = "this is a Redis Cluster, which is not supported: use a single Redis or Sentinel"
 
 

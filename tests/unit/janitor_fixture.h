@@ -716,7 +716,6 @@ static inline void open_janitor(const char *owner)
     j->backlog = backlog_new(64);
     j->terms = terms_new((uint32_t)(w.conf.upload_window_ms / 1000));
     j->rate = rate_new(w.conf.delete_rate, w.conf.tenant_delete_rate);
-    j->guard = guard_new(w.conf.guard_tenants, w.conf.guard_window_ms);
     snprintf(j->owner, sizeof(j->owner), "%s", owner);
     snprintf(j->source, sizeof(j->source), "/epufs/janitor/test");
 }
@@ -731,7 +730,6 @@ static inline void close_janitor(void)
     backlog_free(w.j.backlog);
     terms_free(w.j.terms);
     rate_free(w.j.rate);
-    guard_free(w.j.guard);
 }
 
 /* The process dies between two steps, and another one starts, which knows nothing. */

@@ -222,6 +222,45 @@ static void what_is_held_stays_so(void **state)
     assert_string_equal(said(completion(0), "outcome"), "held");
 }
 
+static void of_too_many_tenants_one_is_held(void **state)
+{
+    (void)state;
+    struct deletion first = of_tenant(), second = first;
+    second.scope.tenant[0] = 'f';
+    deletion_set_job_id(&second);
+    w.conf.guard_tenants = 1;
+    w.conf.guard_window_ms = 3600000;
+    ask(&first);
+    run_all();
+    ask(&second);
+    run_all();
+    assert_int_equal(w.done, 2);
+    assert_int_equal(intent_of(&second).state, DELETION_HELD);
+    assert_non_null(strstr(intent_of(&second).note, "held by the guard: 1 other tenants"));
+    assert_string_equal(said(completion(0), "outcome"), "completed");
+    assert_string_equal(said(completion(1), "outcome"), "held");
+    assert_int_equal(w.n_published, 2);
+}
+
+static void while_the_guard_cannot_count_nothing_is_accepted(void **state)
+{
+    (void)state;
+    struct deletion d = of_tenant();
+    w.conf.guard_tenants = 1;
+    w.conf.guard_window_ms = 3600000;
+    set_trap((struct trap){
+        .kind = OP_LIST, .under = LAYOUT_GUARD, .nth = 1, .times = 2, .error = STORE_DENIED});
+    ask(&d);
+    for (int n = 0; n < 2; n++) {
+        run_next();
+        assert_ptr_equal(next_job()->step, &step_accept);
+        assert_false(has_intent(&d));
+    }
+    run_all();
+    assert_int_equal(w.done, 1);
+    assert_string_equal(said(completion(0), "outcome"), "completed");
+}
+
 static void what_is_full_waits_in_the_store(void **state)
 {
     (void)state;
@@ -409,6 +448,8 @@ int main(void)
         TEST(a_second_event_brings_it_forward),
         TEST(a_second_event_never_puts_it_off),
         TEST(what_is_held_stays_so),
+        TEST(of_too_many_tenants_one_is_held),
+        TEST(while_the_guard_cannot_count_nothing_is_accepted),
         TEST(what_is_full_waits_in_the_store),
         TEST(what_cannot_be_read_is_buried_as_it_came),
         TEST(what_is_for_another_tenant_is_buried),

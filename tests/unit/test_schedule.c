@@ -299,7 +299,7 @@ static void the_status_counts_by_scope(void **state)
     assert_int_equal(status.open[SCOPE_TIMELINE], 1);
     assert_int_equal(status.open[SCOPE_ENDPOINT], 2);
     assert_int_equal(schedule_n_open(s), 4);
-    assert_int_equal(status.accepting, 1);
+    assert_int_equal(status.due[LANE_ACCEPT], 1);
     assert_int_equal(status.oldest_accepted_at_s, 300);
     for (size_t i = 0; i < LEN(jobs); i++) {
         schedule_leave(s, jobs[i]);
