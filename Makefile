@@ -46,7 +46,7 @@ DEV_TOOLS   := $(B)/bin/devbroker $(B)/bin/store-conformance
 TEST_TOOLS  := $(B)/bin/folder-kill $(B)/bin/folder-faults $(B)/bin/s3-faults \
                $(B)/bin/late-put
 SANITIZER   := $(firstword $(foreach s,address thread memory,$(findstring $(s),$(SANITIZE))))
-FAKESTORE_OBJ := $(call obj,bench/fakestore.c bench/fake_http.c bench/fake_keys.c)
+FAKESTORE_OBJ := $(call obj,$(addprefix bench/,fakestore.c fake_http.c fake_keys.c fake_small.c))
 # A program's modules without its main.c: unit tests link them.
 JANITOR_MODULES := $(call obj,$(filter-out janitor/main.c,$(call src,janitor)))
 READER_MODULES  := $(call obj,$(filter-out reader/main.c,$(call src,reader)))
@@ -147,6 +147,7 @@ $(B)/unit/test_fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/unit/fuzz_rep
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) -lcmocka
 $(B)/unit/test_fake_keys: $(B)/obj/bench/fake_keys.o
+$(B)/unit/test_fake_small: $(B)/obj/bench/fake_small.o $(B)/obj/bench/fake_keys.o
 $(B)/unit/test_s3_tls: ALL_LIBS += -lssl
 # Time, queue and ledger of these are the tests' own: see tests/unit/janitor_fixture.h.
 JANITOR_TESTS := $(patsubst %,$(B)/unit/test_%,steps crash sweep accept unfenced scan)

@@ -19,7 +19,7 @@
 
 enum {
     MAX_HEAD = 16384,
-    MAX_BODY = 4 << 20,   /* of a POST */
+    MAX_BODY = 4 << 20,   /* that is kept */
     MAX_ANSWER = 4 << 20, /* without filler */
     READ_BYTES = 65536,
     FILLER_BYTES = 1 << 20,
@@ -46,8 +46,7 @@ struct conn {
 struct fake_server {
     struct loop *loop;
     struct loop_watch watch;
-    fake_handler *handler;
-    void *user;
+    struct fake_handler handler;
     struct conn conns; /* ring */
     char *filler;
     int64_t date_s; /* of date_text */
@@ -90,12 +89,29 @@ static bool read_request_line(struct conn *c, const char *line, size_t len)
     return strncmp(last + 1, "HTTP/1.1", 8) == 0;
 }
 
+static void read_etag(const char *text, size_t len, char out[FAKE_MAX_MATCH])
+{
+    bool quoted = len > 1 && *text == '"' && text[len - 1] == '"';
+    if (quoted && len - 1 <= FAKE_MAX_MATCH)
+        text_copy(out, len - 1, text + 1);
+    else
+        strcpy(out, "?"); /* that of no object */
+}
+
+static bool keeps_body(const struct conn *c, uint64_t len)
+{
+    const struct fake_handler *h = &c->server->handler;
+    return strcmp(c->request.method, "POST") == 0 ||
+           (strcmp(c->request.method, "PUT") == 0 && h->keeps(h->user, &c->request, len));
+}
+
 /* Reads the lines of a head, which ends in an empty one. false: it is not for us. */
 static bool read_head(struct conn *c, const char *head, size_t len, bool *expects)
 {
     uint64_t length = 0;
     const char *value, *end = head + len, *line = head;
-    c->close_after = *expects = false;
+    c->close_after = c->request.if_absent = *expects = false;
+    c->request.if_match[0] = '\0';
     for (size_t n; line < end; line += n + 2) {
         n = (size_t)((const char *)memmem(line, (size_t)(end - line), "\r\n", 2) - line);
         if (line == head) {
@@ -108,13 +124,18 @@ static bool read_head(struct conn *c, const char *head, size_t len, bool *expect
             c->close_after = strncasecmp(value, "close", 5) == 0;
         } else if (has_name(line, n, "expect", &value)) {
             *expects = true;
+        } else if (has_name(line, n, "if-none-match", &value)) {
+            c->request.if_absent = true;
+        } else if (has_name(line, n, "if-match", &value)) {
+            read_etag(value, (size_t)(line + n - value), c->request.if_match);
         } else if (has_name(line, n, "transfer-encoding", &value)) {
             return false;
         }
     }
-    bool keep = strcmp(c->request.method, "POST") == 0;
+    bool keep = keeps_body(c, length);
     if (keep && length > MAX_BODY)
         return false;
+    c->request.kept = keep;
     c->body_want = keep ? (size_t)length : 0;
     c->body_left = keep ? 0 : length;
     return true;
@@ -129,6 +150,7 @@ static const char *reason(int status)
     case 204: return "No Content";
     case 400: return "Bad Request";
     case 404: return "Not Found";
+    case 412: return "Precondition Failed";
     case 501: return "Not Implemented";
     case 503: return "Slow Down";
     default: return "Status";
@@ -153,11 +175,12 @@ static void write_answer(struct conn *c)
     c->out_sent = 0;
     buf_addf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: fakestore\r\n", a->status,
              reason(a->status), date_now(c->server));
-    if (a->etag)
-        buf_addf(&c->out,
-                 "ETag: \"%s\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-                 "Accept-Ranges: none\r\n",
-                 a->etag);
+    if (a->etag) {
+        char modified[CLOCK_TEXT];
+        clock_http_date(a->modified_s, modified);
+        buf_addf(&c->out, "ETag: \"%s\"\r\nLast-Modified: %s\r\nAccept-Ranges: none\r\n", a->etag,
+                 modified);
+    }
     if (a->status != 204)
         buf_addf(&c->out, "Content-Type: %s\r\nContent-Length: %" PRIu64 "\r\n",
                  a->type ? a->type : "application/octet-stream", a->body.len + a->filler);
@@ -174,7 +197,7 @@ static void serve(struct conn *c)
     *a = (struct fake_answer){.status = 200, .body = a->body};
     c->request.body = buf_str(&c->in);
     c->request.body_len = c->body_want;
-    c->server->handler(c->server->user, &c->request, a);
+    c->server->handler.serve(c->server->handler.user, &c->request, a);
     buf_drop_front(&c->in, c->body_want);
     write_answer(c);
 }
@@ -343,7 +366,7 @@ static int listen_on(uint16_t port, struct store_err *err)
     return fd;
 }
 
-int fake_http_new(struct loop *loop, uint16_t port, fake_handler *handler, void *user,
+int fake_http_new(struct loop *loop, uint16_t port, const struct fake_handler *handler,
                   struct fake_server **out, struct store_err *err)
 {
     int fd = listen_on(port, err);
@@ -351,8 +374,7 @@ int fake_http_new(struct loop *loop, uint16_t port, fake_handler *handler, void 
         return -1;
     struct fake_server *s = xcalloc(1, sizeof(*s));
     s->loop = loop;
-    s->handler = handler;
-    s->user = user;
+    s->handler = *handler;
     s->conns.next = s->conns.prev = &s->conns;
     s->filler = xmalloc(FILLER_BYTES);
     memset(s->filler, 'x', FILLER_BYTES);

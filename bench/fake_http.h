@@ -12,31 +12,39 @@
 #include "base/buf.h"
 #include "base/loop.h"
 
-enum { FAKE_MAX_TARGET = 8192, FAKE_MAX_METHOD = 8 };
+enum { FAKE_MAX_TARGET = 8192, FAKE_MAX_METHOD = 8, FAKE_MAX_MATCH = 128 };
 
 struct fake_request { /* lives as long as the call-back */
     char method[FAKE_MAX_METHOD];
-    char target[FAKE_MAX_TARGET]; /* as it came */
-    const char *body;             /* of a POST; what is put is thrown away */
+    char target[FAKE_MAX_TARGET];  /* as it came */
+    char if_match[FAKE_MAX_MATCH]; /* an ETag without its quotes; "": it is not there */
+    bool if_absent;                /* If-None-Match */
+    bool kept;                     /* the body is there: of a POST, and if keeps() wants it */
+    const char *body;
     size_t body_len;
 };
 
 struct fake_answer {
-    int status;       /* 200 */
-    const char *etag; /* NULL: none */
-    const char *type; /* NULL: application/octet-stream */
+    int status;         /* 200 */
+    const char *etag;   /* NULL: none */
+    int64_t modified_s; /* of what has an ETag */
+    const char *type;   /* NULL: application/octet-stream */
     struct buf body;
     uint64_t filler;   /* that many bytes follow the body */
     uint32_t delay_ms; /* before the first byte goes out */
 };
 
-typedef void fake_handler(void *user, const struct fake_request *request,
-                          struct fake_answer *answer);
+struct fake_handler {
+    /* Whether the body of so many bytes that a PUT brings is to be in memory when it is served. */
+    bool (*keeps)(void *user, const struct fake_request *request, uint64_t len);
+    void (*serve)(void *user, const struct fake_request *request, struct fake_answer *answer);
+    void *user;
+};
 
 struct fake_server;
 
 /* Listens on 127.0.0.1. Returns 0, or -1. End it with fake_http_free(), before its loop. */
-int fake_http_new(struct loop *loop, uint16_t port, fake_handler *handler, void *user,
+int fake_http_new(struct loop *loop, uint16_t port, const struct fake_handler *handler,
                   struct fake_server **out, struct store_err *err);
 void fake_http_free(struct fake_server *server);
 

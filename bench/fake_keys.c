@@ -5,7 +5,7 @@
 
 #include "base/xalloc.h"
 
-static const char prefix_bytes[] =
+static const char plain_bytes[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_.-";
 
 /* ---- Names ---- */
@@ -151,11 +151,16 @@ struct fake_place fake_keys_seek(const struct fake_keys *keys, enum fake_seek ho
 
 /* ---- Sets ---- */
 
+bool fake_keys_plain(const char *text)
+{
+    return !text[strspn(text, plain_bytes)];
+}
+
 static int check(const struct fake_keys *keys, const char *prefix, uint64_t count, uint64_t split,
                  struct store_err *err)
 {
     size_t len = strlen(prefix);
-    if (len > FAKE_MAX_PREFIX || prefix[strspn(prefix, prefix_bytes)])
+    if (len > FAKE_MAX_PREFIX || !fake_keys_plain(prefix))
         return store_err_set(err, STORE_INVALID,
                              "prefix: expected at most %d letters, digits and \"/_.-\"",
                              FAKE_MAX_PREFIX);

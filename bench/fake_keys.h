@@ -35,8 +35,10 @@ struct fake_place {
     uint32_t number;
 };
 
-/* Adds a set with all its keys; the one with the same prefix is replaced. The prefix holds letters,
- * digits and "/_.-" only. Returns 0, or -1 with STORE_INVALID. */
+/* Whether a key or prefix holds letters, digits and "/_.-" only: it is the same escaped. */
+bool fake_keys_plain(const char *text);
+/* Adds a set with all its keys; the one with the same prefix is replaced. Returns 0, or -1 with
+ * STORE_INVALID. */
 int fake_keys_define(struct fake_keys *keys, const char *prefix, uint64_t count, uint64_t split,
                      struct store_err *err);
 void fake_keys_cleanup(struct fake_keys *keys);

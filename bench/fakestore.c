@@ -1,4 +1,5 @@
-/* fakestore - a MOCK of an S3 server for benchmarks: no data, no signatures checked, no durability.
+/* fakestore - a MOCK of an S3 server for benchmarks: hardly any data, no signatures checked, no
+ * durability.
  *
  *     fakestore --port N [--list-ms N] [--batch-ms N] [--delete-ms N] [--get-ms N] [--put-ms N]
  *               [--keys-per-second N [--burst N]]
@@ -6,7 +7,10 @@
  * Any bucket is there, and all are the same one. Path style only.
  *   - Numbered keys, millions of them in little memory (fake_keys.h), which are listed (V2, V1,
  *     versions), deleted (single and multi) and read (16 bytes each).
- *   - bytes/N/ANYTHING is an object of N bytes; it is not listed. What is put is thrown away.
+ *   - Small objects (fake_small.h), such as tombstones and intents, are kept, and put on condition
+ *     if so asked (If-None-Match, If-Match).
+ *   - bytes/N/ANYTHING is an object of N bytes; it is not listed. What is put there is thrown away,
+ *     and so is any other that is not small.
  *   - The options in ms hold each kind of answer back, as a distance would.
  *   - --keys-per-second: deletions come out of a token bucket, each key of a batch counts, and what
  *     finds too few tokens is answered 503 SlowDown.
@@ -26,15 +30,16 @@
 #include "base/xalloc.h"
 #include "bench/fake_http.h"
 #include "bench/fake_keys.h"
+#include "bench/fake_small.h"
 
 enum { OBJECT_BYTES = 16, MAX_KEYS = 1000, MAX_PARAM = 2048, DEFAULT_BURST = 2000 };
 
 #define XML_HEAD "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 #define XMLNS    " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
 /* Not the form of an MD5, so that nobody compares it with one. */
-#define ETAG      "0123456789abcdef0123456789abcdef-1"
-#define MODIFIED  "2026-01-01T00:00:00.000Z"
-#define UPLOAD_ID "fake-upload"
+#define ETAG       "0123456789abcdef0123456789abcdef-1"
+#define MODIFIED_S INT64_C(1767225600) /* 2026-01-01 */
+#define UPLOAD_ID  "fake-upload"
 
 struct delays {
     uint64_t list_ms, batch_ms, delete_ms, get_ms, put_ms;
@@ -49,11 +54,12 @@ struct throttle {
 };
 
 struct counters {
-    uint64_t list, batch, delete, get, head, put, other, slow_down, keys_deleted;
+    uint64_t list, uploads, batch, delete, get, head, put, other, slow_down, keys_deleted;
 };
 
 struct fakestore {
     struct fake_keys keys;
+    struct fake_small small;
     struct delays delays;
     struct throttle throttle;
     struct counters counters;
@@ -138,7 +144,7 @@ struct listing {
     char prefix[MAX_PARAM], delimiter[MAX_PARAM], after[MAX_PARAM];
     enum fake_seek how; /* from where; see fake_keys_seek() */
     uint64_t max, n;
-    char last[FAKE_MAX_KEY]; /* key or group that was listed last */
+    char last[FAKE_SMALL_MAX_KEY + 1]; /* key or group that was listed last */
     bool last_is_group, more;
 };
 
@@ -179,16 +185,56 @@ static void read_listing(struct listing *l, enum list_form form, const char *que
     read_start(l, query);
 }
 
-static void write_entry(const struct listing *l, struct buf *out, const char *key)
+/* Where a listing is: at the lesser of a numbered key and a small object. */
+struct cursor {
+    struct fake_place at;
+    size_t small;
+    const struct fake_object *object; /* NULL: the key is a numbered one */
+    char key[FAKE_SMALL_MAX_KEY + 1];
+};
+
+/* false: there is no further key. */
+static bool cursor_read(const struct fakestore *f, struct cursor *c)
 {
-    static const char tail[] = "</Key><LastModified>" MODIFIED "</LastModified><ETag>&quot;" ETAG
-                               "&quot;</ETag><Size>16</Size><StorageClass>STANDARD</StorageClass>";
+    bool numbered = c->at.set < f->keys.n;
+    c->object = c->small < f->small.n ? f->small.objects[c->small] : NULL;
+    if (numbered)
+        fake_keys_name(&f->keys, c->at, c->key);
+    if (numbered && c->object && strcmp(c->key, c->object->key) < 0)
+        c->object = NULL;
+    if (c->object)
+        text_copy(c->key, sizeof(c->key), c->object->key);
+    return numbered || c->object;
+}
+
+static void cursor_seek(const struct fakestore *f, struct cursor *c, enum fake_seek how,
+                        const char *text)
+{
+    c->at = fake_keys_seek(&f->keys, how, text);
+    c->small = fake_small_seek(&f->small, how, text);
+}
+
+static void cursor_next(const struct fakestore *f, struct cursor *c)
+{
+    if (c->object)
+        c->small++;
+    else
+        c->at = fake_keys_next(&f->keys, c->at);
+}
+
+static void write_entry(const struct listing *l, struct buf *out, const struct cursor *c)
+{
+    const struct fake_object *o = c->object;
     bool versions = l->form == LIST_VERSIONS;
-    buf_adds(out, versions ? "<Version><Key>" : "<Contents><Key>");
-    buf_adds(out, key);
-    buf_adds(out, tail);
-    buf_adds(out, versions ? "<VersionId>null</VersionId><IsLatest>true</IsLatest></Version>"
-                           : "</Contents>");
+    char modified[CLOCK_TEXT];
+    clock_rfc3339(o ? o->modified_s : MODIFIED_S, modified);
+    buf_addf(out,
+             "<%s><Key>%s</Key><LastModified>%s</LastModified><ETag>&quot;%s&quot;</ETag>"
+             "<Size>%zu</Size><StorageClass>STANDARD</StorageClass>%s",
+             versions ? "Version" : "Contents", c->key, modified, o ? o->etag : ETAG,
+             o ? o->len : (size_t)OBJECT_BYTES,
+             versions ? "<VersionId>null</VersionId><IsLatest>true</IsLatest></Version>"
+                      : "</Contents>");
 }
 
 /* The length of the group that the key belongs to; 0: none. */
@@ -198,31 +244,30 @@ static size_t group_of(const struct listing *l, const char *key)
     return end ? (size_t)(end - key) + strlen(l->delimiter) : 0;
 }
 
-static void write_entries(const struct fake_keys *keys, struct listing *l, struct buf *out,
+static void write_entries(const struct fakestore *f, struct listing *l, struct buf *out,
                           struct buf *groups)
 {
-    struct fake_place at = fake_keys_seek(keys, l->how, l->after);
-    char key[FAKE_MAX_KEY];
-    while (at.set < keys->n) {
-        fake_keys_name(keys, at, key);
-        if (strncmp(key, l->prefix, strlen(l->prefix)) != 0)
+    struct cursor at;
+    cursor_seek(f, &at, l->how, l->after);
+    while (cursor_read(f, &at)) {
+        if (strncmp(at.key, l->prefix, strlen(l->prefix)) != 0)
             return;
         if (l->n == l->max) {
             l->more = true;
             return;
         }
         l->n++;
-        size_t group = group_of(l, key);
+        size_t group = group_of(l, at.key);
         l->last_is_group = group > 0;
         if (group) {
-            key[group] = '\0';
-            buf_addf(groups, "<CommonPrefixes><Prefix>%s</Prefix></CommonPrefixes>", key);
-            at = fake_keys_seek(keys, FAKE_PAST, key);
+            at.key[group] = '\0';
+            buf_addf(groups, "<CommonPrefixes><Prefix>%s</Prefix></CommonPrefixes>", at.key);
+            cursor_seek(f, &at, FAKE_PAST, at.key);
         } else {
-            write_entry(l, out, key);
-            at = fake_keys_next(keys, at);
+            write_entry(l, out, &at);
+            cursor_next(f, &at);
         }
-        memcpy(l->last, key, sizeof(l->last));
+        memcpy(l->last, at.key, sizeof(l->last));
     }
 }
 
@@ -261,7 +306,7 @@ static void list(struct fakestore *f, const char *bucket, const char *query, str
         xml_element(out, "Delimiter", l.delimiter);
     if (has_param(query, "encoding-type"))
         buf_adds(out, "<EncodingType>url</EncodingType>"); /* changes none of our keys */
-    write_entries(&f->keys, &l, out, &groups);
+    write_entries(f, &l, out, &groups);
     buf_adds(out, buf_str(&groups));
     buf_addf(out, "<IsTruncated>%s</IsTruncated>", l.more ? "true" : "false");
     write_next(&l, out);
@@ -296,12 +341,17 @@ static bool slowed_down(struct fakestore *f, uint64_t keys, struct fake_answer *
     return true;
 }
 
+static bool remove_key(struct fakestore *f, const char *key)
+{
+    return fake_small_remove(&f->small, key) || fake_keys_remove(&f->keys, key);
+}
+
 static void delete_one(struct fakestore *f, const char *key, struct fake_answer *a)
 {
     f->counters.delete ++;
     if (slowed_down(f, 1, a))
         return;
-    f->counters.keys_deleted += fake_keys_remove(&f->keys, key);
+    f->counters.keys_deleted += remove_key(f, key);
     a->status = 204;
     a->delay_ms = (uint32_t)f->delays.delete_ms;
 }
@@ -337,7 +387,7 @@ static void delete_batch(struct fakestore *f, const char *body, struct fake_answ
     bool quiet = strstr(body, "<Quiet>true</Quiet>");
     answer_xml(a, "<DeleteResult" XMLNS ">");
     for (const char *at = body; (at = next_key(at, key));) {
-        f->counters.keys_deleted += fake_keys_remove(&f->keys, key);
+        f->counters.keys_deleted += remove_key(f, key);
         if (!quiet)
             buf_addf(&a->body, "<Deleted><Key>%s</Key></Deleted>", key);
     }
@@ -355,24 +405,61 @@ static bool size_of(const struct fakestore *f, const char *key, uint64_t *size)
     return fake_keys_has(&f->keys, key);
 }
 
+static void tell_object(struct fake_answer *a, const struct fake_object *o)
+{
+    a->etag = o ? o->etag : ETAG;
+    a->modified_s = o ? o->modified_s : MODIFIED_S;
+}
+
 static void get(struct fakestore *f, const char *key, struct fake_answer *a)
 {
-    uint64_t size;
+    const struct fake_object *o = fake_small_get(&f->small, key);
+    uint64_t size = 0;
     f->counters.get++;
     a->delay_ms = (uint32_t)f->delays.get_ms;
-    if (!size_of(f, key, &size)) {
+    if (!o && !size_of(f, key, &size)) {
         answer_error(a, 404, "NoSuchKey");
         return;
     }
-    a->etag = ETAG;
+    tell_object(a, o);
+    if (o)
+        buf_add(&a->body, o->data, o->len);
     a->filler = size;
 }
 
-static void put(struct fakestore *f, struct fake_answer *a)
+/* Not what is made of filler or comes in parts. */
+static bool is_small(void *user, const struct fake_request *r, uint64_t len)
 {
+    (void)user;
+    return len <= FAKE_SMALL_MAX_BYTES && !strstr(r->target, "/bytes/") &&
+           !strstr(r->target, "uploadId=");
+}
+
+/* Whether what is there allows it; otherwise the answer is made. */
+static bool condition_holds(const struct fakestore *f, const struct fake_request *r,
+                            const char *key, struct fake_answer *a)
+{
+    const struct fake_object *o = fake_small_get(&f->small, key);
+    if (r->if_match[0] && !o)
+        answer_error(a, 404, "NoSuchKey");
+    else if ((r->if_absent && o) || (r->if_match[0] && strcmp(r->if_match, o->etag) != 0))
+        answer_error(a, 412, "PreconditionFailed");
+    return a->status == 200;
+}
+
+static void put(struct fakestore *f, const struct fake_request *r, const char *key,
+                struct fake_answer *a)
+{
+    const struct fake_object *o = NULL;
     f->counters.put++;
-    a->etag = ETAG;
     a->delay_ms = (uint32_t)f->delays.put_ms;
+    if (!condition_holds(f, r, key, a))
+        return;
+    if (r->kept)
+        o = fake_small_put(&f->small, key, r->body, r->body_len);
+    else
+        fake_small_remove(&f->small, key);
+    tell_object(a, o);
 }
 
 static void post_object(struct fakestore *f, const char *bucket, const char *key, const char *query,
@@ -409,18 +496,20 @@ static void get_bucket(struct fakestore *f, const char *bucket, const char *quer
             answer_error(a, 404, "NoSuchConfiguration");
             return;
         }
-    if (has_param(query, "location"))
+    if (has_param(query, "location")) {
         answer_xml(a, "<LocationConstraint" XMLNS "></LocationConstraint>");
-    else if (has_param(query, "versioning"))
+        f->counters.other++;
+    } else if (has_param(query, "versioning")) {
         answer_xml(a, "<VersioningConfiguration" XMLNS "></VersioningConfiguration>");
-    else if (has_param(query, "uploads"))
+        f->counters.other++;
+    } else if (has_param(query, "uploads")) {
         answer_xml(a, "<ListMultipartUploadsResult" XMLNS "><IsTruncated>false</IsTruncated>"
                       "</ListMultipartUploadsResult>");
-    else {
+        a->delay_ms = (uint32_t)f->delays.list_ms;
+        f->counters.uploads++;
+    } else {
         list(f, bucket, query, a);
-        return;
     }
-    f->counters.other++;
 }
 
 /* ---- Besides S3 ---- */
@@ -447,6 +536,7 @@ static void tell_counters(const struct fakestore *f, struct fake_answer *a)
         uint64_t value;
     } rows[] = {
         {"list", c->list},
+        {"uploads", c->uploads},
         {"batch", c->batch},
         {"delete", c->delete},
         {"get", c->get},
@@ -486,7 +576,7 @@ static void serve_object(struct fakestore *f, const struct fake_request *r, cons
         f->counters.get--;
         f->counters.head++;
     } else if (strcmp(r->method, "PUT") == 0) {
-        put(f, a);
+        put(f, r, key, a);
     } else if (strcmp(r->method, "POST") == 0) {
         post_object(f, bucket, key, query, a);
     } else if (strcmp(r->method, "DELETE") == 0 && has_param(query, "uploadId")) {
@@ -583,6 +673,7 @@ static void stop(int number)
 int main(int argc, char **argv)
 {
     static struct fakestore f = {.throttle.burst = DEFAULT_BURST};
+    static const struct fake_handler handler = {is_small, serve, &f};
     uint64_t port = 0;
     struct loop *loop = NULL;
     struct fake_server *server = NULL;
@@ -594,7 +685,7 @@ int main(int argc, char **argv)
     signal(SIGINT, stop);
     int rc = loop_new(&loop, &err);
     if (rc == 0)
-        rc = fake_http_new(loop, (uint16_t)port, serve, &f, &server, &err);
+        rc = fake_http_new(loop, (uint16_t)port, &handler, &server, &err);
     while (rc == 0 && !stopping)
         rc = loop_run_once(loop, 1000, &err);
     if (rc != 0)
@@ -602,5 +693,6 @@ int main(int argc, char **argv)
     fake_http_free(server);
     loop_free(loop);
     fake_keys_cleanup(&f.keys);
+    fake_small_cleanup(&f.small);
     return rc == 0 ? 0 : 1;
 }
