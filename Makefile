@@ -123,6 +123,7 @@ $(B)/bin/store-conformance: $(call obj,$(call src,tests/conformance)) $(B)/libst
 $(B)/bench/%: $(B)/obj/bench/%.o $(B)/obj/bench/program.o $(LIBS) ; $(link)
 $(B)/bench/fakestore: $(FAKESTORE_OBJ) $(LIBS)
 	$(link)
+$(B)/bench/consume: ALL_LIBS += -lrdkafka
 
 # The same files that tests/integration/test_install.py builds against an installed libstore.
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
@@ -245,14 +246,16 @@ fixtures: ## Make the PostgreSQL files of tests/fixtures anew
 
 # ---- Bench: docs/bench.md ----
 # In a folder of its own, so that it never measures a debug or sanitizer build. QUICK=1 is a trial,
-# BENCH=reader, deletion or burst one part, BENCH_OBJECTS=N what the janitor removes.
-bench: ## Measure against nginx and the store's own ceiling, as ratios; QUICK=1
-	$(Q)deploy/install-deps build demo s3 bench
+# BENCH=reader, deletion, million, endpoints, burst or duplicates one part, BENCH_OBJECTS=N what
+# deletion and million remove.
+BENCH_PROGRAMS = $(addprefix $(B)-bench/bench/,objects endpoints consume fakestore)
+bench: ## Measure reader and janitor against peers and ceilings, as ratios; QUICK=1, BENCH=part
+	$(Q)deploy/install-deps build demo s3 kafka bench
 	$(Q)$(MAKE) -s --no-print-directory -j2 B=$(B)-bench CFLAGS='-O2 -g' SANITIZE= \
-	    programs tools $(B)-bench/bench/objects
+	    programs tools $(BENCH_PROGRAMS)
 	$(Q)EPUFS_BIN=$(abspath $(B)-bench)/bin PYTHONPATH=tests:. $(PYTHON) -m bench \
-	    --objects-program $(abspath $(B)-bench)/bench/objects $(if $(QUICK),--quick) \
-	    $(if $(BENCH),--only $(BENCH)) $(if $(BENCH_OBJECTS),--objects $(BENCH_OBJECTS))
+	    --programs $(B)-bench/bench $(if $(QUICK),--quick) $(if $(BENCH),--only $(BENCH)) \
+	    $(if $(BENCH_OBJECTS),--objects $(BENCH_OBJECTS))
 # BENCH=delete, throttle, memory, transfer or tls: one part. Measures storectl where it is built,
 # otherwise bench/objects, which does the same through libstore.
 BENCH_TOOLS = $(addprefix $(B)-bench/bench/,objects fakestore transfer transfer_curl transfer_raw)

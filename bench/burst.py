@@ -1,126 +1,102 @@
-"""A burst of endpoint deletions: completions a second with one janitor and with two.
+"""BENCH=burst: a burst of endpoint deletions, completions a second with one janitor and with two.
 
-On Ceph RGW, of endpoints that hold nothing, so that it is the protocol that is measured: tombstone,
-intent, the listings of sweep and verification, completion. The clock runs from the first event to
-the last completion, less the upload window, which everybody waits for.
+The endpoints hold nothing, so that it is the protocol that is measured: tombstone, intent, the
+listings of sweep and verification, completion. On Ceph RGW, which shares the cores of this machine
+with the janitors, and on the fake store, which only takes its time, as a real S3 does.
 """
 
-import contextlib
 import dataclasses
+import functools
 import pathlib
-import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from bench import measure
-from devstack import broker, kafka_client
-from devstack.broker_base import Broker
-from devstack.epufs import Janitor
-from devstack.process import DevstackError, wait_for
-from devstack.redis import Redis
+from bench import fleet
+from bench.fakestore import LIKE_S3, FakeStore, about
+from bench.fleet import Burst, Fleet, Services
+from bench.measure import in_turns, median, say
+from bench.part import Context
+from bench.removal import Store
+from bench.table import Table, number, ratios, short, spread
 from devstack.rgw import Rgw
-from harness.deletions import Deletion, envelope
+from harness.deletions import Deletion
 from harness.ids import Endpoint
 
-PARTITIONS = 8
-WINDOW_S = 1
+WORKERS = 4  # a janitor's default
 
 
 @dataclasses.dataclass(frozen=True)
-class Burst:
+class Side:
     janitors: int
-    events: int
-    seconds: float
-    cpu_s: float  # of the janitors
-    peak_mib: float  # of the larger one
+    workers: int = WORKERS
 
-    @property
-    def per_s(self) -> float:
-        return self.events / self.seconds
+    def __str__(self) -> str:
+        plural = "s" if self.janitors > 1 else ""
+        return f"{self.janitors} janitor{plural}, {self.workers} workers a lane"
 
 
-@dataclasses.dataclass
-class Comparison:
-    broker: str
-    rounds: list[list[Burst]] = dataclasses.field(default_factory=list)
+ONE, TWO, WIDE = Side(1), Side(2), Side(1, 4 * WORKERS)
 
 
-def compare(folder: pathlib.Path, rgw: Rgw, events: int, rounds: int) -> Comparison:
-    with Redis(folder / "redis") as redis, broker.start(folder / "broker") as kafka:
-        result = Comparison(kafka.about)
-        for number in range(rounds):
-            both = [
-                _burst(folder / f"{number}-{count}", rgw, redis, kafka, count, events)
-                for count in ((1, 2) if number % 2 == 0 else (2, 1))
-            ]
-            result.rounds.append(sorted(both, key=lambda burst: burst.janitors))
-    return result
-
-
-def _messages(deletions: list[Deletion]) -> Iterator[tuple[bytes, bytes]]:
-    for deletion in deletions:
-        value, _ = envelope(deletion.data(), "bare", uuid.uuid4().hex)
-        yield deletion.endpoint.tenant.encode(), value
-
-
-def _burst(
-    folder: pathlib.Path, rgw: Rgw, redis: Redis, kafka: Broker, janitors: int, events: int
-) -> Burst:
-    mark = uuid.uuid4().hex[:8]
-    names = [f"{name}.{mark}" for name in ("deletions", "completions", "deadletter")]
-    kafka_client.create_topics(kafka.bootstrap, dict.fromkeys(names, PARTITIONS))
-    deletions = [Deletion(Endpoint(), upto_gen=1) for _ in range(events)]
-    options = [
-        f"--upload-window={WINDOW_S}s",
-        f"--deletions-topic={names[0]}",
-        f"--completions-topic={names[1]}",
-        f"--deadletter-topic={names[2]}",
-        f"--kafka-group=g-{mark}",
+def run(context: Context) -> list[Table]:
+    events = context.pick(10_000, 400)
+    say(f"burst: {events} endpoint deletions at once, with one janitor and with two")
+    with fleet.services(context.folder) as shared:
+        with Rgw(context.folder / "rgw") as rgw:
+            real = _compare(context, shared, rgw, (ONE, TWO), events)
+        with FakeStore(context.folder, context.programs / "fakestore", **LIKE_S3) as fake:
+            late = _compare(context, shared, fake, (ONE, TWO, WIDE), events)
+    return [
+        _table("Ceph RGW", shared, real),
+        _table(f"the fake store ({about(LIKE_S3)})", shared, late),
     ]
-    running: list[Janitor] = []
-    try:
-        for number in range(janitors):
-            janitor = Janitor(
-                folder,
-                f"s3://{rgw.bucket}/burst",
-                kafka.bootstrap,
-                redis.url,
-                more=options,
-                env=rgw.s3.env(),
-                name=f"janitor-{number}",
-            )
-            running.append(janitor)
-            janitor.start()
-        return _measure(running, kafka, names, deletions)
-    finally:
-        for janitor in running:
-            janitor.process.stop(20.0)
 
 
-def _have(completions: kafka_client.TopicReader, count: int) -> bool:
-    with contextlib.suppress(DevstackError):  # a new topic may have no leader yet
-        return len(completions.to_end()) >= count
-    return False
+def _compare(
+    context: Context, shared: Services, store: Store, sides: Sequence[Side], events: int
+) -> dict[str, list[Burst]]:
+    rounds = context.pick(2, 1)
+    return in_turns(
+        {
+            str(side): functools.partial(_once, context.folder, shared, store, side, events)
+            for side in sides
+        },
+        rounds,
+    )
 
 
-def _measure(
-    running: list[Janitor], kafka: Broker, names: list[str], deletions: list[Deletion]
+def _once(
+    folder: pathlib.Path, shared: Services, store: Store, side: Side, events: int
 ) -> Burst:
-    pids = [janitor.process.pid for janitor in running]
-    with kafka_client.TopicReader(kafka.bootstrap, names[1]) as completions:
-        publisher = kafka_client.Publisher(kafka.bootstrap)
-        cpu_before_s = sum(map(measure.cpu_seconds, pids))
-        began = time.monotonic()
-        for key, value in _messages(deletions):
-            publisher.send(names[0], value, key=key)
-        publisher.flush(60)
-        wait_for(
-            lambda: _have(completions, len(deletions)),
-            120 + len(deletions) / 20,
-            f"{len(deletions)} completions",
-            log=running[0].process.log,
-        )
-        seconds = time.monotonic() - began - WINDOW_S
-        cpu_s = sum(map(measure.cpu_seconds, pids)) - cpu_before_s
-        peak = max(map(measure.peak_mib, pids))
-    return Burst(len(running), len(deletions), seconds, cpu_s, peak)
+    deletions = [Deletion(Endpoint(), upto_gen=1) for _ in range(events)]
+    janitors = Fleet(
+        folder / "janitors",
+        shared,
+        f"s3://{store.bucket}/burst",
+        store.s3.env(),
+        size=side.janitors,
+        more=[f"--workers={side.workers}"],
+    )
+    with janitors:
+        return fleet.burst(janitors, deletions)
+
+
+def _table(store: str, shared: Services, sides: dict[str, list[Burst]]) -> Table:
+    rates = {name: [b.run.per_s for b in bursts] for name, bursts in sides.items()}
+    of_one = rates[str(ONE)]
+    rows = []
+    for name, bursts in sides.items():
+        each = ratios(rates[name], of_one)
+        cells = [
+            number(bursts[0].run.count),
+            number(median(rates[name])),
+            short(median(each)),
+            spread(each, 2),
+            number(median([b.run.cpu_us / 1000 for b in bursts]), 2),
+            number(max(b.peak_mib for b in bursts), 1),
+        ]
+        rows.append([name, *cells])
+    return Table(
+        f"Burst of endpoint deletions on {store}; the broker was {shared.kafka.about}",
+        ["deletions", "done/s", "ratio", "of the rounds", "CPU ms each", "peak MiB"],
+        rows,
+    )

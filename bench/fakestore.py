@@ -4,6 +4,7 @@ import http.client
 import json
 import pathlib
 import urllib.parse
+from collections.abc import Mapping
 
 from devstack import ports, probe
 from devstack.process import DevstackError, Process
@@ -14,6 +15,13 @@ START_TIMEOUT_S = 10.0
 # What a distant S3 takes, as measured on others' stores; see docs/bench.md.
 DISTANT = {"list_ms": 80, "batch_ms": 250, "delete_ms": 40}
 NEAR = {"list_ms": 8, "batch_ms": 25, "delete_ms": 4}
+# What small requests to an S3 of the same region take, about.
+LIKE_S3 = {"list_ms": 15, "batch_ms": 20, "delete_ms": 10, "get_ms": 10, "put_ms": 15}
+
+
+def about(delays: Mapping[str, int]) -> str:
+    """For the title of a table."""
+    return ", ".join(f"{name.removesuffix('_ms')} {ms} ms" for name, ms in delays.items())
 
 
 class FakeStore(Service):

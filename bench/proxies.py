@@ -1,4 +1,4 @@
-"""The reader against nginx proxy_pass: the same object of the same store, in turns.
+"""BENCH=reader: the reader against nginx proxy_pass, the same object of the same store, in turns.
 
 nginx forwards a request as it comes. The reader does more: it checks the token, makes a signature
 of its own for each request to the store, has metrics and an access log with a request id.
@@ -10,9 +10,12 @@ import os
 import pathlib
 import shutil
 import uuid
+from collections.abc import Callable
 
 from bench import measure, nginx
-from bench.measure import Load
+from bench.measure import CONNECTIONS, Load, median, say
+from bench.part import Context
+from bench.table import Table, number, ratios, spread
 from devstack.epufs import Reader
 from devstack.keys import KeyPair
 from devstack.process import DevstackError
@@ -48,6 +51,43 @@ class Comparison:
     store: str
     reader: list[Load]
     nginx: list[Load]
+
+
+def run(context: Context) -> list[Table]:
+    rounds, duration_s = context.pick(8, 3), context.pick(4, 2)
+    say(f"reader: {rounds} rounds of {duration_s} s for each side and store")
+    with Rgw(context.folder / "rgw") as rgw:
+        behind_rgw = against_rgw(context.folder / "on-rgw", rgw, rounds, duration_s)
+    behind_files = against_files(context.folder / "on-files", rounds, duration_s)
+    return [_table(behind_files), _table(behind_rgw)]
+
+
+def _table(result: Comparison) -> Table:
+    def row(name: str, value: Callable[[Load], float], digits: int) -> list[str]:
+        ours, theirs = [value(x) for x in result.reader], [value(x) for x in result.nginx]
+        each = ratios(ours, theirs)
+        return [
+            name,
+            number(median(ours), digits),
+            number(median(theirs), digits),
+            number(median(each), 2),
+            spread(each, 2),
+        ]
+
+    return Table(
+        f"GET of 4 KiB, {CONNECTIONS} connections, {result.store}, {len(result.reader)} rounds",
+        ["reader", "nginx", "ratio", "of the rounds"],
+        [
+            row("requests/s", lambda x: x.requests_per_s, 0),
+            row("CPU/request, µs", lambda x: x.cpu_us, 1),
+            row("p50, ms", lambda x: x.p50_ms, 2),
+            row("p99, ms", lambda x: x.p99_ms, 2),
+        ],
+        [
+            "on in the reader: token check, own signature, metrics, access log with request ids to a",
+            "file, 1 thread; nginx: 1 worker, kept connections, access log to a file",
+        ],
+    )
 
 
 def against_files(folder: pathlib.Path, rounds: int, duration_s: int) -> Comparison:

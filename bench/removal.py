@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bench import measure
-from bench.fakestore import DISTANT, NEAR, FakeStore
+from bench.fakestore import DISTANT, NEAR, FakeStore, about
 from bench.measure import Run
 from bench.tools import Place, Tool
 from devstack.process import DevstackError, run
@@ -74,7 +74,7 @@ class Bench:
 
     def __init__(self, folder: pathlib.Path, store: Store, programs: pathlib.Path) -> None:
         self.home = folder / "home"
-        self.home.mkdir(parents=True)
+        self.home.mkdir(parents=True, exist_ok=True)
         self.store = store
         self.programs = programs
 
@@ -85,8 +85,8 @@ class Bench:
         ]
         return Run.parse(run(argv, env=place.s3.env(), timeout_s=_timeout_s(place.count)))
 
-    def _fill(self, count: int) -> Place:
-        place = Place(self.store.s3, self.store.bucket, f"bench/{uuid.uuid4().hex}/", count)
+    def fill(self, prefix: str, count: int) -> Place:
+        place = Place(self.store.s3, self.store.bucket, prefix, count)
         if isinstance(self.store, FakeStore):
             self.store.define_keys(place.prefix, count)
         else:
@@ -106,7 +106,7 @@ class Bench:
         return {"slow_down": 0, "keys_deleted": 0}
 
     def _remove(self, name: str, count: int, how: Remover, may_fail: bool) -> Outcome:
-        place = self._fill(count)
+        place = self.fill(f"bench/{uuid.uuid4().hex}/", count)
         before = self._counters()
         done, trouble = how(place)
         after = self._counters()
@@ -161,8 +161,7 @@ def against_distant(
     """A store of which only the distance is felt."""
     counts = _counts(objects, serial=10, single=200)
     with FakeStore(folder, programs / "fakestore", **DISTANT) as store:
-        waits = ", ".join(f"{k.replace('_ms', '')} {v} ms" for k, v in DISTANT.items())
-        title = f"fake store that answers late ({waits})"
+        title = f"fake store that answers late ({about(DISTANT)})"
         return Bench(folder, store, programs).compare(title, tools, counts, rounds)
 
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from bench import removal, tools, transfers
 from bench.measure import Run, median, say
 from bench.removal import CEILING, Outcome, Part
+from bench.table import Table, number, ratios, short, spread
 from bench.transfers import Result
 from devstack import versitygw
 from devstack.process import DevstackError
@@ -62,61 +63,63 @@ class Results:
 # ---- Figures ----
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    low, high = min(values), max(values)
-    return f"{low:.{digits}f} to {high:.{digits}f}"
-
-
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    return [a / b for a, b in zip(ours, theirs, strict=True)]
-
-
-def short(ratio: float) -> str:
-    """Two digits that mean something, also of a small one."""
-    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"
-
-
 def rates(outcomes: Sequence[Outcome]) -> list[float]:
     return [x.run.per_s for x in outcomes]
 
 
 def print_removal(part: Part) -> None:
-    say(f"\nDeletion, {part.title}; {len(part.sides[CEILING])} rounds")
-    say(
-        f"  {'':<14}{'keys':>9}{'keys/s':>9}{'ratio':>8}{'CPU ms/1000':>13}{'peak MiB':>10}"
-        "   ratio of the rounds"
-    )
     ceiling = rates(part.sides[CEILING])
+    rows = []
     for name, outcomes in part.sides.items():
         each = ratios(rates(outcomes), ceiling)
-        say(
-            f"  {name:<14}{outcomes[0].run.count:>9}{median(rates(outcomes)):>9.0f}"
-            f"{short(median(each)):>8}{median([x.run.cpu_us for x in outcomes]):>13.1f}"
-            f"{max(x.run.peak_kib for x in outcomes) / 1024:>10.1f}"
-            f"   {short(min(each))} to {short(max(each))}"
-        )
+        cells = [
+            number(outcomes[0].run.count),
+            number(median(rates(outcomes))),
+            short(median(each)),
+            f"{short(min(each))} to {short(max(each))}",
+            number(median([x.run.cpu_us for x in outcomes]), 1),
+            number(max(x.run.peak_kib for x in outcomes) / 1024, 1),
+        ]
+        rows.append([name, *cells])
+    Table(
+        f"Deletion, {part.title}; {len(ceiling)} rounds",
+        ["keys", "keys/s", "ratio", "of the rounds", "CPU ms/1000", "peak MiB"],
+        rows,
+    ).print()
 
 
 def print_throttled(part: Part) -> None:
-    say(f"\nDeletion, {part.title}; {len(part.sides[CEILING])} rounds")
-    say(f"  {'':<14}{'keys':>9}{'keys/s':>9}{'503 per 60,000 keys':>21}   keys/s of the rounds")
+    rows, notes = [], []
     for name, outcomes in part.sides.items():
         refused = [60_000 * x.slow_down / x.run.count for x in outcomes]
-        say(
-            f"  {name:<14}{outcomes[0].run.count:>9}{median(rates(outcomes)):>9.0f}"
-            f"{median(refused):>21.0f}   {spread(rates(outcomes), 0)}"
-        )
+        cells = [
+            number(outcomes[0].run.count),
+            number(median(rates(outcomes))),
+            spread(rates(outcomes)),
+            number(median(refused)),
+        ]
+        rows.append([name, *cells])
         for trouble in sorted({x.trouble for x in outcomes if x.trouble}):
-            say(f"  {'':<14}gave up: {' '.join(trouble.split())[:90]}")
+            notes.append(f"{name} gave up: {' '.join(trouble.split())[:90]}")
+    Table(
+        f"Deletion, {part.title}; {len(part.sides[CEILING])} rounds",
+        ["keys", "keys/s", "of the rounds", "503 per 60,000 keys"],
+        rows,
+        notes,
+    ).print()
 
 
 def print_memory(results: dict[int, list[Run]]) -> None:
-    say(f"\nPeak memory of libstore's deletion, {len(next(iter(results.values())))} rounds")
-    say(f"  {'keys':>9}{'peak MiB':>10}{'keys/s':>9}   peak MiB of the rounds")
+    rows = []
     for count, runs in results.items():
         peaks = [x.peak_kib / 1024 for x in runs]
         rate = median([x.per_s for x in runs])
-        say(f"  {count:>9}{median(peaks):>10.1f}{rate:>9.0f}   {spread(peaks, 1)}")
+        rows.append([number(count), number(median(peaks), 1), spread(peaks, 1), number(rate)])
+    Table(
+        f"Peak memory of libstore's deletion, {len(next(iter(results.values())))} rounds",
+        ["peak MiB", "of the rounds", "keys/s"],
+        rows,
+    ).print()
 
 
 def size_name(size: int) -> str:

@@ -1,0 +1,135 @@
+"""BENCH=endpoints: deletions of endpoints with three files each, end to end, against a bare loop.
+
+    loop      bench/endpoints: the S3 requests that the protocol needs, and nothing else
+    janitor   from the first event to the last completion, less the upload window
+
+Both have as many requests in flight as a janitor has workers that can have one for a small
+deletion. How many requests each side needs is counted on the fake store in the same run.
+"""
+
+import dataclasses
+import pathlib
+import uuid
+
+from bench import fleet
+from bench.fakestore import FakeStore
+from bench.fleet import Fleet, Services
+from bench.measure import Run, in_turns, limit_objects, median, say
+from bench.part import Context
+from bench.removal import Store
+from bench.table import Table, number, ratios, short, spread
+from devstack.process import run as run_program
+from devstack.rgw import Rgw
+from harness.deletions import Deletion
+from harness.ids import Endpoint
+
+FILES = 3
+IN_FLIGHT = 8  # four workers that accept, four for small deletions
+FILL_IN_FLIGHT = 32
+KINDS = ("put", "uploads", "list", "batch", "delete", "get", "head", "other")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """One store, and both sides."""
+
+    folder: pathlib.Path
+    programs: pathlib.Path
+    shared: Services
+    store: Store
+    count: int
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.store.bucket}/endpoints"
+
+    def _program(self, what: str, mark: str, in_flight: int) -> Run:
+        argv = [str(self.programs / "endpoints"), what, self.url, mark, str(self.count)]
+        env = self.store.s3.env()
+        return Run.parse(
+            run_program([*argv, str(in_flight)], env=env, timeout_s=120 + self.count / 10)
+        )
+
+    def fill(self) -> str:
+        mark = uuid.uuid4().hex[:8]
+        self._program("fill", mark, FILL_IN_FLIGHT)
+        return mark
+
+    def loop(self) -> Run:
+        return self._program("delete", self.fill(), IN_FLIGHT)
+
+    def janitor(self) -> Run:
+        deletions = _deletions(self.fill(), self.count)
+        with self.fleet() as janitor:
+            done = fleet.burst(janitor, deletions)
+            _check_files(janitor, FILES * self.count)
+        return done.run
+
+    def fleet(self) -> Fleet:
+        return Fleet(self.folder / "janitors", self.shared, self.url, self.store.s3.env())
+
+
+def _deletions(mark: str, count: int) -> list[Deletion]:
+    """Of what bench/endpoints has filled."""
+    ids = (f"{mark}{number:024d}" for number in range(count))
+    return [Deletion(Endpoint(name, name, "ep-bench"), upto_gen=1) for name in ids]
+
+
+def _check_files(janitor: Fleet, expected: int) -> None:
+    janitor.wait_for_metric(fleet.DELETED, expected, 10)
+
+
+def run(context: Context) -> list[Table]:
+    rounds = context.pick(3, 1)
+    wanted = context.pick(2000, 200)
+    kept = 2 * rounds * (FILES + 2)  # objects for each endpoint, in both sides' rounds
+    count = limit_objects(kept * wanted) // kept
+    say(f"endpoints: {count} deletions of {FILES} files, {rounds} rounds")
+    with fleet.services(context.folder) as shared:
+        requests = _count_requests(context, shared)
+        with Rgw(context.folder / "rgw") as rgw:
+            bench = Bench(context.folder, context.programs, shared, rgw, count)
+            sides = in_turns({"loop": bench.loop, "janitor": bench.janitor}, rounds)
+    return [_table(shared, sides), requests]
+
+
+def _table(shared: Services, sides: dict[str, list[Run]]) -> Table:
+    floor = [run.per_s for run in sides["loop"]]
+    rows = []
+    for name, runs in sides.items():
+        rates = [run.per_s for run in runs]
+        each = ratios(rates, floor)
+        cells = [
+            number(runs[0].count),
+            number(median(rates)),
+            short(median(each)),
+            spread(each, 2),
+            number(median([run.cpu_us / 1000 for run in runs]), 2),
+        ]
+        rows.append([name, *cells])
+    return Table(
+        f"Deletions of endpoints with {FILES} files on Ceph RGW, {IN_FLIGHT} requests in flight;"
+        f" the broker was {shared.kafka.about}",
+        ["deletions", "done/s", "ratio", "of the rounds", "CPU ms each"],
+        rows,
+    )
+
+
+def _count_requests(context: Context, shared: Services) -> Table:
+    count, rows = 200, []
+    with FakeStore(context.folder, context.programs / "fakestore") as store:
+        bench = Bench(context.folder, context.programs, shared, store, count)
+        for name, side in (("loop", bench.loop), ("janitor", bench.janitor)):
+            before = store.counters()
+            side()
+            after = store.counters()
+            used = {kind: after[kind] - before[kind] for kind in KINDS}
+            used["put"] -= FILES * count  # the filling
+            each = [used[kind] / count for kind in KINDS]
+            rows.append([name, *(number(value, 2) for value in each), number(sum(each), 2)])
+    return Table(
+        f"S3 requests for each of {count} deletions, counted on the fake store",
+        [*KINDS, "all"],
+        rows,
+        ["the janitor's also look at the store's clock, at writers' times, and for open intents"],
+    )
