@@ -21,7 +21,7 @@ from devstack.rgw import Rgw
 from harness.deletions import Deletion
 from harness.ids import Endpoint
 
-WORKERS = 4  # a janitor's default
+WORKERS = 4  # threads of each lane
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import functools
 import pathlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bench import fleet
 from bench.fakestore import LIKE_S3, FakeStore, about
@@ -27,6 +27,7 @@ from harness.deletions import Deletion, Topics, rfc3339
 from harness.ids import Endpoint
 
 DELETIONS = 64  # that are asked for again and again, over all partitions
+ACCEPTED = "epufs_deletions_accepted_total"
 OUTSTANDING = "epufs_messages_outstanding"
 LOOK_S = 0.02
 QUIET_S = 2.0  # no message for so long: they are all done with
@@ -65,22 +66,39 @@ def run(context: Context) -> list[Table]:
     ]
 
 
-def _messages(case: Case) -> Iterator[Message]:
+def _events(case: Case) -> list[Message]:
+    """One for each deletion."""
     later = rfc3339(time.time() + 86400)
     deletions = [Deletion(Endpoint(), upto_gen=1) for _ in range(DELETIONS)]
     more = {"not_before": later} if case.delayed else {}
-    events = [Message.of(deletion, **more) for deletion in deletions]
-    for number_ in range(case.messages):
-        yield events[number_ % DELETIONS]
+    return [Message.of(deletion, **more) for deletion in deletions]
+
+
+def _open(
+    folder: pathlib.Path, shared: Services, store: FakeStore, events: Sequence[Message]
+) -> None:
+    """Has them accepted, so that what is measured finds them open from the first message on."""
+    with _fleet(folder, shared, store, fleet.new_topics(shared.kafka)) as janitor:
+        fleet.publish(shared.kafka, janitor.topics.deletions, events)
+        janitor.wait_for_metric(ACCEPTED, len(events), 60)
+
+
+def _fleet(
+    folder: pathlib.Path, shared: Services, store: FakeStore, topics: Topics
+) -> Fleet:
+    url, env = f"s3://{store.bucket}/duplicates", store.s3.env()
+    return Fleet(folder, shared, url, env, topics=topics, more=[STAYS_OPEN])
 
 
 def _compare(
     context: Context, shared: Services, case: Case, number_: int, rounds: int
 ) -> dict[str, list[Run]]:
     folder = context.folder / f"case-{number_}"
-    topics = fleet.new_topics(shared.kafka)
-    fleet.publish(shared.kafka, topics.deletions, _messages(case))
+    topics, events = fleet.new_topics(shared.kafka), _events(case)
+    again = (events[number_ % DELETIONS] for number_ in range(case.messages))
+    fleet.publish(shared.kafka, topics.deletions, again)
     with FakeStore(folder, context.programs / "fakestore", **case.store) as store:
+        _open(folder, shared, store, events)
         janitor = functools.partial(_janitor, folder, shared, store, topics, case)
         bare = functools.partial(_bare, context.programs, shared.kafka, topics, case)
         return in_turns({"bare consumer": bare, "janitor": janitor}, rounds)
@@ -99,8 +117,7 @@ def _janitor(
     folder: pathlib.Path, shared: Services, store: FakeStore, topics: Topics, case: Case
 ) -> Run:
     topics = dataclasses.replace(topics, group=_new_group())
-    url, env = f"s3://{store.bucket}/duplicates", store.s3.env()
-    with Fleet(folder, shared, url, env, topics=topics, more=[STAYS_OPEN]) as janitor:
+    with _fleet(folder, shared, store, topics) as janitor:
         seconds, cpu_s = _watch(janitor, 60 + case.messages / 10)
         wait_for(
             lambda: fleet.count_committed(shared.kafka, topics) == case.messages,

@@ -24,7 +24,8 @@ from harness.deletions import Deletion
 from harness.ids import Endpoint
 
 FILES = 3
-IN_FLIGHT = 8  # four workers that accept, four for small deletions
+WORKERS = 4  # threads of each lane
+IN_FLIGHT = 2 * WORKERS  # accepting, and carrying small deletions out
 FILL_IN_FLIGHT = 32
 KINDS = ("put", "uploads", "list", "batch", "delete", "get", "head", "other")
 
@@ -66,7 +67,9 @@ class Bench:
         return done.run
 
     def fleet(self) -> Fleet:
-        return Fleet(self.folder / "janitors", self.shared, self.url, self.store.s3.env())
+        workers = f"--workers={WORKERS}"
+        env = self.store.s3.env()
+        return Fleet(self.folder / "janitors", self.shared, self.url, env, more=[workers])
 
 
 def _deletions(mark: str, count: int) -> list[Deletion]:
