@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -8,6 +9,7 @@
 
 enum {
     PAUSED_POLL_MS = 10, /* how soon a pause ends after enough messages came back */
+    ROOM_WAIT_MS = 100,  /* for one message to come back, before a pause */
     COMMIT_EVERY_MS = 1000,
 };
 
@@ -141,15 +143,33 @@ static void set_paused(struct queue *q, bool paused)
 }
 
 /* With hysteresis, as each pause throws away what was fetched ahead. */
-static void pause_or_resume(struct queue *q)
+static bool is_full(struct queue *q)
 {
     pthread_mutex_lock(&q->lock);
     uint32_t out = q->status.outstanding;
-    bool hold =
+    bool full =
         !q->consuming || (q->paused ? out > q->max_outstanding / 2 : out >= q->max_outstanding);
     pthread_mutex_unlock(&q->lock);
-    if (hold != q->paused)
-        set_paused(q, hold);
+    return full;
+}
+
+/* What follows a pause is late by a fetch. As long as messages come back a moment without polling
+ * does instead, which is too short for the group to notice. */
+static void wait_for_room(struct queue *q)
+{
+    static const struct timespec moment = {0, 1000000};
+    uint64_t until_ms = clock_mono_ms() + ROOM_WAIT_MS;
+    while (is_full(q) && clock_mono_ms() < until_ms)
+        nanosleep(&moment, NULL);
+}
+
+static void pause_or_resume(struct queue *q)
+{
+    if (!q->paused)
+        wait_for_room(q);
+    bool full = is_full(q);
+    if (full != q->paused)
+        set_paused(q, full);
 }
 
 static void take_partitions(struct queue *q, const rd_kafka_topic_partition_list_t *list)
