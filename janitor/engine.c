@@ -56,20 +56,32 @@ static void *worker_main(void *user)
     return NULL;
 }
 
+static int start_worker(struct janitor *j, enum lane lane, struct store_err *err)
+{
+    struct worker_start *start = xmalloc(sizeof(*start));
+    *start = (struct worker_start){j, lane};
+    int rc = pthread_create(&j->workers[j->n_workers], NULL, worker_main, start);
+    if (rc != 0) {
+        free(start);
+        return store_err_errno(err, rc, "cannot start a worker");
+    }
+    j->n_workers++;
+    return 0;
+}
+
 static int start_workers(struct janitor *j, struct store_err *err)
 {
-    size_t each = j->conf->workers;
-    j->workers = xcalloc(LANES * each, sizeof(*j->workers));
-    for (size_t i = 0; i < LANES * each; i++) {
-        struct worker_start *start = xmalloc(sizeof(*start));
-        *start = (struct worker_start){j, (enum lane)(i % LANES)};
-        int rc = pthread_create(&j->workers[i], NULL, worker_main, start);
-        if (rc != 0) {
-            free(start);
-            return store_err_errno(err, rc, "cannot start a worker");
-        }
-        j->n_workers++;
-    }
+    const size_t each[LANES] = {
+        [LANE_ACCEPT] = j->conf->workers,
+        [LANE_SMALL] = j->conf->workers,
+        [LANE_BIG] = j->conf->big_workers,
+    };
+    j->workers =
+        xcalloc(each[LANE_ACCEPT] + each[LANE_SMALL] + each[LANE_BIG], sizeof(*j->workers));
+    for (int lane = 0; lane < LANES; lane++)
+        for (size_t i = 0; i < each[lane]; i++)
+            if (start_worker(j, (enum lane)lane, err) != 0)
+                return -1;
     return 0;
 }
 

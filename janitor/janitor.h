@@ -32,7 +32,7 @@ struct janitor_conf {
     uint64_t redis_timeout_ms, ledger_keep_ms, lease_ms;
     uint64_t upload_window_ms;
     uint64_t intent_scan_interval_ms;
-    uint64_t workers, max_open_jobs;
+    uint64_t workers, big_workers, max_open_jobs;
     bool delete_versions;
     uint64_t denied_tries;
     uint64_t delete_rate, tenant_delete_rate;

@@ -62,8 +62,11 @@ const struct option janitor_options[] = {
     OPT("intent_scan_interval", intent_scan_interval_ms, OPT_MS, "30s", 100, 86400000, 0,
         "How often open deletions are looked for in the store: of HTTP requests, of janitors that "
         "died, and those that an operator changed."),
-    OPT("workers", workers, OPT_UINT, "4", 1, 64, 0,
-        "Threads of each lane: accepting events, small deletions, big deletions."),
+    OPT("workers", workers, OPT_UINT, "16", 1, 64, 0,
+        "Threads that accept events, and as many that carry out small deletions. Each has one "
+        "request to the store at a time, and waits for it."),
+    OPT("big_workers", big_workers, OPT_UINT, "4", 1, 64, 0,
+        "Threads for big deletions, each of which has several requests under way."),
     OPT("max_open_jobs", max_open_jobs, OPT_UINT, "10000", 1, 1000000, 0,
         "Open deletions kept in memory; more wait in the store."),
     OPT("delete_versions", delete_versions, OPT_BOOL, "true", 0, 0, 0,
