@@ -18,6 +18,11 @@ struct mass_guard_conf conf_guard(const struct janitor_conf *c)
     return (struct mass_guard_conf){c->guard_tenants, (uint32_t)(c->guard_window_ms / 1000)};
 }
 
+uint64_t conf_workers(const struct janitor_conf *c, enum lane lane)
+{
+    return lane == LANE_BIG ? c->big_workers : c->workers;
+}
+
 int conf_check(const void *conf, struct store_err *err)
 {
     const struct janitor_conf *c = conf;

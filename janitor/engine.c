@@ -71,15 +71,12 @@ static int start_worker(struct janitor *j, enum lane lane, struct store_err *err
 
 static int start_workers(struct janitor *j, struct store_err *err)
 {
-    const size_t each[LANES] = {
-        [LANE_ACCEPT] = j->conf->workers,
-        [LANE_SMALL] = j->conf->workers,
-        [LANE_BIG] = j->conf->big_workers,
-    };
-    j->workers =
-        xcalloc(each[LANE_ACCEPT] + each[LANE_SMALL] + each[LANE_BIG], sizeof(*j->workers));
+    uint64_t all = 0;
     for (int lane = 0; lane < LANES; lane++)
-        for (size_t i = 0; i < each[lane]; i++)
+        all += conf_workers(j->conf, (enum lane)lane);
+    j->workers = xcalloc(all, sizeof(*j->workers));
+    for (int lane = 0; lane < LANES; lane++)
+        for (uint64_t i = conf_workers(j->conf, (enum lane)lane); i > 0; i--)
             if (start_worker(j, (enum lane)lane, err) != 0)
                 return -1;
     return 0;

@@ -45,6 +45,7 @@ extern const struct option janitor_options[];
 
 /* conf.c: what the options say to others; strings are borrowed. */
 struct mass_guard_conf conf_guard(const struct janitor_conf *c);
+uint64_t conf_workers(const struct janitor_conf *c, enum lane lane);
 struct redis_conf conf_redis(const struct janitor_conf *c);
 /* Checks that span options or that others make; for struct options_spec. */
 int conf_check(const void *conf, struct store_err *err);

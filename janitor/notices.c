@@ -150,8 +150,8 @@ static const struct notice *make(struct notices *n, bool stopping)
     schedule_status(j->schedule, &s);
     text_copy(out->janitor, sizeof(out->janitor), j->owner);
     for (int i = 0; i < LANES; i++)
-        out->lanes[i] =
-            (struct notice_lane){j->conf->workers, atomic_load(&j->running[i]), s.due[i]};
+        out->lanes[i] = (struct notice_lane){conf_workers(j->conf, (enum lane)i),
+                                             atomic_load(&j->running[i]), s.due[i]};
     for (int i = 0; i < 3; i++)
         out->open[i] = s.open[i];
     add_troubles(j, out, notice_n_open(out));

@@ -85,7 +85,7 @@ def test_deletions_can_be_followed_live(
         until(lambda: "has stopped" in text.read_text(), "the line of the farewell")
     beat = notices(log)[-1]
     assert beat["schema"] == 1
-    assert beat["lanes"]["small"] == {"workers": 4, "running": 0, "due": 0}
+    assert beat["lanes"]["small"] == {"workers": 16, "running": 0, "due": 0}
     assert (beat["delete_rate"], beat["troubles"], beat["every_ms"]) == (5000, [], 200)
     jobs = [job for notice in notices(log) for job in notice["jobs"]]
     assert {job["job_id"] for job in jobs} == {deletion.job_id}
@@ -110,7 +110,8 @@ def test_status_tells_of_each_janitor_that_lives(
     )
     until(lambda: len(told()) == 2, "both heartbeats")
     assert sorted(beat["tenant_delete_rate"] for beat in told()) == [0, 70]
-    assert sorted(beat["lanes"]["big"]["workers"] for beat in told()) == [3, 4]
+    assert sorted(beat["lanes"]["accept"]["workers"] for beat in told()) == [3, 16]
+    assert [beat["lanes"]["big"]["workers"] for beat in told()] == [4, 4]
     text = subprocess.run(
         command("status", store=folder_store, redis=own_redis),
         capture_output=True, text=True, timeout=60, check=True,
