@@ -172,11 +172,14 @@ check: ## Run the unit tests only; T="name name" for some; no network, no root
 	$(Q)$(MAKE) --no-print-directory $(if $(T),$(patsubst %,$(B)/unit/test_%,$(T)),unit-programs)
 	$(Q)$(PYTHON) tests/run $(B) --unit $(T)
 unit-programs: $(UNIT)
-# A failure's log names a seed: EPUFS_SEED repeats its moments. T= is pytest's -k.
-ROUNDS ?= 300
-soak: programs ## Kill and freeze programs at ROUNDS (300) random moments; T="word", EPUFS_SEED=
-	$(Q)EPUFS_BIN=$(abspath $(B))/bin EPUFS_ROUNDS=$(ROUNDS) $(PYTHON) -m pytest -q -s -x \
-	    tests/faults/test_soak.py tests/faults/test_stalls.py $(if $(T),-k '$(T)')
+# The tests that are marked so, at full size. A failure's log names a seed: EPUFS_SEED repeats its
+# moments. T= is pytest's -k.
+ROUNDS ?= 200
+KEYS   ?= 100000
+soak: programs tools ## Fault tests at full size: ROUNDS (200), KEYS (100000); T="word", EPUFS_SEED=
+	$(Q)EPUFS_BIN=$(abspath $(B))/bin EPUFS_ROUNDS=$(ROUNDS) EPUFS_KEYS=$(KEYS) EPUFS_JOBS=1000 \
+	    EPUFS_SECONDS=120 $(PYTHON) -m pytest -q -s --durations=0 --durations-min=5 -m soak \
+	    tests/faults $(if $(T),-k '$(T)')
 
 # ---- The model ----
 model: ## Check the deletion protocol's model, and that it can fail: docs/model; T="NAME …" for some

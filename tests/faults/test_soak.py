@@ -9,8 +9,10 @@ import random
 import threading
 import time
 
+import pytest
+
 from devstack.broker import Broker
-from devstack.epufs import Janitor, Program, Writer
+from devstack.epufs import Janitor, Program, Reader, Writer
 from devstack.keys import KeyPair
 from devstack.kafka_client import Publisher
 from devstack.redis import Redis
@@ -32,6 +34,8 @@ from harness.deletions import (
 from harness.ids import Endpoint
 from harness.launch import Launcher, check_end
 from harness.stores import Store
+
+pytestmark = pytest.mark.soak
 
 SESSION = "--kafka-session-timeout=6s"
 CLIENTS = 3
@@ -72,27 +76,37 @@ class Attachment:
         self.files = {}
         self.doubtful = {}
 
+    def may_be(self, name: str, found: bytes | None) -> bool:
+        """Of the current generation."""
+        return found == self.files.get(name) or found in self.doubtful.get(name, set())
+
     def check(self, store: Store) -> None:
         old = [k for gen in range(self.gen) for k in store.listing(self.endpoint.gen_prefix(gen))]
         assert not old, "files of a generation whose deletion was completed"
-        for name, last in self.files.items():
+        for name in self.files:
             found = store.get(self.endpoint.key(name, self.gen))
-            doubtful = self.doubtful.get(name, set())
             where = f"{name} of generation {self.gen}"
-            assert found == last or found in doubtful, f"{where} is not what was stored last"
+            assert self.may_be(name, found), f"{where} is not what was stored last"
 
 
 class Client(threading.Thread):
-    """A fleet of endpoints that upload, move on and have their past deleted, all the time."""
+    """A fleet of endpoints that upload, read, move on and have their past deleted, all the time."""
 
     def __init__(
-        self, writer: Writer, control: ControlPlane, keys: KeyPair, chance: random.Random
+        self,
+        writer: Writer,
+        reader: Reader,
+        control: ControlPlane,
+        keys: KeyPair,
+        chance: random.Random,
     ) -> None:
         super().__init__(daemon=True)
         self.writer = writer
+        self.reader = reader
         self.keys = keys
         self.attachments = [Attachment() for _ in range(4)]
         self.statuses: collections.Counter[int] = collections.Counter()
+        self.reads = 0
         self.failure: BaseException | None = None
         self._control = control
         self._publisher = Publisher(control.kafka.bootstrap)
@@ -115,8 +129,22 @@ class Client(threading.Thread):
     def _step(self, a: Attachment) -> None:
         if a.files and self._chance.random() < 0.15:
             self._move(a)
+        elif a.files and self._chance.random() < 0.3:
+            self._get(a, self._chance.choice(NAMES))
         else:
             self._put(a, self._chance.choice(NAMES))
+
+    def _get(self, a: Attachment, name: str) -> None:
+        url, token = a.endpoint.file_url(name), a.endpoint.token(self.keys, a.gen)
+        try:
+            answer = client.get(self.reader.url, url, token, timeout_s=10.0)
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.05)
+            return
+        if answer.status in (200, 404):
+            found = answer.body if answer.status == 200 else None
+            assert a.may_be(name, found), f"read {name} of generation {a.gen}"
+            self.reads += 1
 
     def _put(self, a: Attachment, name: str) -> None:
         size = self._chance.choice((0, 100, 60_000, 70_000, 400_000))
@@ -193,16 +221,19 @@ def test_whatever_dies_or_sleeps_the_bucket_is_as_it_should_be(
     options = (*topics.options(), *RACE_OPTIONS, SESSION)
     janitors = [launch.janitor(store, kafka, redis, *options) for _ in range(2)]
     writer = launch.writer(store, *RACING_WRITER)
-    chaos = Chaos([*janitors, writer], chance)
+    reader = launch.reader(store)
+    programs = [*janitors, writer, reader]
+    chaos = Chaos(programs, chance)
     with ControlPlane(store, kafka, topics) as control:
         clients = [
-            Client(writer, control, keys, random.Random(chance.random())) for _ in range(CLIENTS)
+            Client(writer, reader, control, keys, random.Random(chance.random()))
+            for _ in range(CLIENTS)
         ]
         for one in clients:
             one.start()
         for _ in range(rounds(5)):
             chaos.round()
-        for program in (*janitors, writer):
+        for program in programs:
             program.wait_ready()
         for one in clients:
             one.end()
@@ -219,8 +250,10 @@ def test_whatever_dies_or_sleeps_the_bucket_is_as_it_should_be(
         for a in attachments:
             a.check(store)
     statuses = sum((one.statuses for one in clients), collections.Counter[int]())
-    print(f"{len(asked)} deletions; uploads were told {dict(statuses)}")
+    reads = sum(one.reads for one in clients)
+    print(f"{len(asked)} deletions; uploads were told {dict(statuses)}; {reads} reads")
     assert statuses[200] > 0
+    assert reads > 0
     assert asked
 
 

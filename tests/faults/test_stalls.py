@@ -17,6 +17,7 @@ from harness import http
 from harness.chance import rounds
 from harness.deletions import (
     QUICK_OPTIONS,
+    QUICK_WRITER,
     RACE_OPTIONS,
     RACE_UPLOAD_S,
     RACE_WINDOW_S,
@@ -112,6 +113,7 @@ class Stall:
         return appeared
 
 
+@pytest.mark.soak
 def test_a_store_that_stood_still_takes_nothing_after_the_completion(
     rgw_proxy: Proxy,
     launch: Launcher,
@@ -241,6 +243,7 @@ def test_a_writer_that_was_stopped_stores_nothing_after_the_completion(
 # ---- Janitors ----
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("gen", [1, None], ids=["fenced", "without-a-generation"])
 def test_a_janitor_that_was_stopped_between_list_and_delete_removes_nothing_new(
     rgw_proxy: Proxy,
@@ -249,6 +252,7 @@ def test_a_janitor_that_was_stopped_between_list_and_delete_removes_nothing_new(
     redis: Redis,
     topics: TopicNames,
     rgw: Rgw,
+    keys: KeyPair,
     endpoint: Endpoint,
     gen: int | None,
 ):
@@ -256,6 +260,7 @@ def test_a_janitor_that_was_stopped_between_list_and_delete_removes_nothing_new(
     store = fresh_s3(rgw)
     deletion = Deletion(endpoint, upto_gen=gen)
     store.put_many(numbered(endpoint.gen_prefix(gen or 0), 20), b"old")
+    store.put(endpoint.key("lfc_state", gen or 0), b"old")
     if gen is None:  # who takes over leaves what was stored in the second of the acceptance
         time.sleep(SAME_SECOND_S)
     options = (*topics.options(), *QUICK_OPTIONS)
@@ -269,17 +274,23 @@ def test_a_janitor_that_was_stopped_between_list_and_delete_removes_nothing_new(
         held_at = time.monotonic()
         frozen.pause()
         rgw_proxy.resume()
-        assert len(store.listing(endpoint.prefix)) == 20  # it was stopped before it removed any
+        assert len(store.listing(endpoint.prefix)) == 21  # it was stopped before it removed any
         launch.janitor(store, kafka, redis, *options)
         control.completed(deletion)
         assert not store.listing(endpoint.prefix)
-        new = list(numbered(endpoint.gen_prefix(2 if gen else 0), 20))
+        again = 2 if gen else None
+        new = list(numbered(endpoint.gen_prefix(again or 0), 20))
         store.put_many(new, b"new")
+        writer = launch.writer(store, *QUICK_WRITER)
+        url, token = endpoint.file_url("lfc_state"), endpoint.token(keys, again)
+        assert http.put(writer.url, url, token, b"new").status == 200
+        new.append(endpoint.key("lfc_state", again or 0))
         if gen is None:  # the same names: only the listing's age protects them
             time.sleep(max(0.0, held_at + LISTING_S - time.monotonic()))
         frozen.resume()
         time.sleep(LATE_S)
         assert sorted(store.listing(endpoint.prefix)) == new
+        assert {store.get(key) for key in new} == {b"new"}
         assert len(control.all_completions(deletion)) == 1
 
 

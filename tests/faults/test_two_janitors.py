@@ -2,24 +2,39 @@
 
 import collections
 import dataclasses
-import os
 import time
 
 import pytest
 
 from devstack.broker import Broker
+from devstack.epufs import Writer
+from devstack.keys import KeyPair
 from devstack.redis import Redis
-from harness.deletions import QUICK_OPTIONS, ControlPlane, Deletion, TopicNames, metric, parse, until
+from harness import http
+from harness.chance import rounds, size
+from harness.deletions import (
+    QUICK_OPTIONS,
+    QUICK_WRITER,
+    QUICK_WRITER_OPTIONS,
+    ControlPlane,
+    Deletion,
+    TopicNames,
+    metric,
+    parse,
+    until,
+)
 from harness.ids import Endpoint
 from harness.launch import Launcher
 from harness.stores import Store
 
 pytestmark = pytest.mark.waits
 
-JOBS = int(os.environ.get("EPUFS_JOBS", "100"))
+JOBS = size("JOBS", 100)
+AT_ONCE = 5  # endpoints that are deleted at the same time
 SCANS_S = 1.5  # some intervals of QUICK_OPTIONS
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("janitors", [2, 3])
 def test_each_job_is_completed_once(
     launch: Launcher,
@@ -40,7 +55,7 @@ def test_each_job_is_completed_once(
     with ControlPlane(folder_store, kafka, topics) as control:
         for deletion in deletions:
             control.publish(deletion)
-        until(lambda: not folder_store.listing("intents/"), "the end of all", 120.0)
+        until(lambda: not folder_store.listing("intents/"), "the end of all", 60.0 + JOBS / 2)
         time.sleep(SCANS_S)
         told = collections.Counter(parse(m)["id"] for m in control.completions.to_end())
         assert set(told) == {f"done:{d.job_id}" for d in deletions}
@@ -50,6 +65,8 @@ def test_each_job_is_completed_once(
     assert sum(metric(j, "epufs_deletions_completed_total") for j in running) == JOBS
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("asked_by", ["event", "HTTP"])
 @pytest.mark.parametrize("janitors", [1, 2])
 def test_what_is_stored_after_a_deletion_without_a_generation_stays(
     launch: Launcher,
@@ -57,22 +74,63 @@ def test_what_is_stored_after_a_deletion_without_a_generation_stays(
     redis: Redis,
     topics: TopicNames,
     store: Store,
+    keys: KeyPair,
     janitors: int,
+    asked_by: str,
 ):
+    writer = launch.writer(store, *QUICK_WRITER)
     for _ in range(janitors):
-        launch.janitor(store, kafka, redis, *topics.options(), *QUICK_OPTIONS)
+        launch.janitor(store, kafka, redis, *topics.options(), *QUICK_WRITER_OPTIONS)
     with ControlPlane(store, kafka, topics) as control:
-        for _ in range(5):
-            endpoint = Endpoint()
-            deletion = Deletion(endpoint)
-            store.put(endpoint.key("lfc_state", 0), b"old")
-            control.publish(deletion)
-            # The first sweep is over when the file is gone; what is stored now is newer.
-            until(lambda: store.get(endpoint.key("lfc_state", 0)) is None, "the first sweep")
-            store.put(endpoint.key("lfc_state", 0), b"new")
-            control.completed(deletion)
+        for _ in range(rounds(1, share=4 * AT_ONCE)):
+            again = [Reattached(control, writer, keys) for _ in range(AT_ONCE)]
+            for one in again:
+                one.delete(asked_by)
+            for one in again:
+                one.store_anew()
+            for one in again:
+                control.completed(one.deletion)
             time.sleep(SCANS_S / 3)
-            assert store.get(endpoint.key("lfc_state", 0)) == b"new"
+            for one in again:
+                one.check()
+        control.no_dead_letters()
+
+
+@dataclasses.dataclass
+class Reattached:
+    """An endpoint without generations that is deleted, and in use again as soon as that may be."""
+
+    control: ControlPlane
+    writer: Writer
+    keys: KeyPair
+    endpoint: Endpoint = dataclasses.field(default_factory=Endpoint)
+
+    @property
+    def deletion(self) -> Deletion:
+        return Deletion(self.endpoint)
+
+    @property
+    def key(self) -> str:
+        return self.endpoint.key("lfc_state", 0)
+
+    def delete(self, asked_by: str) -> None:
+        self.control.store.put(self.key, b"old")
+        if asked_by == "event":
+            self.control.publish(self.deletion)
+            return
+        token = self.endpoint.token(self.keys)
+        assert http.delete(self.writer.url, self.endpoint.url, token).status == 200
+        assert self.control.store.get(self.key) is None
+
+    def store_anew(self) -> None:
+        """The first sweep is over when the file is gone; what is stored now is newer."""
+        until(lambda: self.control.store.get(self.key) is None, "the first sweep")
+        url, token = self.endpoint.file_url("lfc_state"), self.endpoint.token(self.keys)
+        assert http.put(self.writer.url, url, token, b"new").status == 200
+
+    def check(self) -> None:
+        assert self.control.store.get(self.key) == b"new"
+        assert list(self.control.store.listing(self.endpoint.prefix)) == [self.key]
 
 
 def test_an_event_that_meets_anothers_open_job_is_not_lost(
