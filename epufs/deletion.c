@@ -9,6 +9,8 @@
 #include "base/xalloc.h"
 #include "epufs/intent.h"
 
+enum { GIVE_UP_ROUND_MS = 200 };
+
 bool deletion_is_fenced(const struct deletion *d)
 {
     return !d->dry_run && (d->scope.kind != SCOPE_ENDPOINT || d->has_upto_gen);
@@ -429,14 +431,50 @@ store_op *deletion_sweep_start(store *s, store_loop *loop, const struct deletion
     return store_delete_prefix(s, loop, prefix, &opts, cb, user, err);
 }
 
+struct waiting_sweep {
+    bool (*progress)(void *user, const struct store_progress *p);
+    void *user;
+    struct store_progress *end;
+    struct store_err *err;
+    bool done;
+};
+
+static bool waiting_progress(void *user, const struct store_progress *p)
+{
+    struct waiting_sweep *w = user;
+    return w->progress ? w->progress(w->user, p) : true;
+}
+
+static void waiting_done(void *user, const struct store_err *err, const struct store_progress *p)
+{
+    struct waiting_sweep *w = user;
+    *w->err = *err;
+    *w->end = *p;
+    w->end->cursor = "";
+    w->done = true;
+}
+
 int deletion_sweep(store *s, store_loop *loop, const struct deletion *d,
                    const struct sweep_how *how,
                    bool (*progress)(void *user, const struct store_progress *p), void *user,
                    struct store_progress *end, struct store_err *err)
 {
-    char prefix[LAYOUT_KEY_SIZE], bound[LAYOUT_KEY_SIZE];
-    struct store_delete_prefix_opts opts;
+    static const struct store_delete_prefix_cb cb = {waiting_progress, waiting_done};
+    struct waiting_sweep w = {.progress = progress, .user = user, .end = end, .err = err};
     *end = (struct store_progress){0};
-    sweep_opts(d, how, prefix, bound, &opts);
-    return store_sync_delete_prefix(s, loop, prefix, &opts, progress, user, end, err);
+    store_op *op = deletion_sweep_start(s, loop, d, how, &cb, &w, err);
+    if (!op)
+        return -1;
+    bool given_up = false;
+    while (!w.done) {
+        /* Only an invalid epoll descriptor makes a round fail: a bug of ours. */
+        int rc = store_loop_run(loop, how->give_up ? GIVE_UP_ROUND_MS : -1, NULL);
+        assert(rc == 0);
+        (void)rc;
+        if (!w.done && !given_up && how->give_up && how->give_up(user)) {
+            store_op_cancel(op);
+            given_up = true;
+        }
+    }
+    return err->code == STORE_OK ? 0 : -1;
 }

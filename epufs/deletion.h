@@ -150,6 +150,9 @@ struct sweep_how {
     bool uploads;       /* unfinished multipart uploads too */
     const char *cursor; /* of an earlier run that broke off, or NULL or "" */
     uint32_t batches;   /* under way at once; 0: store_delete_prefix()'s own */
+    /* Of the blocking one, or NULL: asked several times a second, however silent the store is; true
+     * gives up what is under way, too (STORE_CANCELED). */
+    bool (*give_up)(void *user);
 };
 
 /* Removes everything of the scope up to the generation (dry run: counts it). As

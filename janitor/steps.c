@@ -30,6 +30,7 @@ enum {
     FIRST_TRIES = 5,       /* of an acceptor's sweep; then it is one of the open jobs: bounded */
     FIRST_SWEEP_S = 2,     /* what another acceptor has for its own */
     SLICE_MS = 2000,       /* of a large job, when others wait */
+    STOP_GRACE_MS = 3000,  /* what batches under way have at a stop */
     UNREADABLE_PAUSE_MS = 60000,
 };
 
@@ -315,9 +316,22 @@ static bool on_progress(void *user, const struct store_progress *p)
     return w->why == SWEEP_GOES_ON && !schedule_stopping(s);
 }
 
+/* At a stop what is under way may end, unless the store is silent. */
+static bool give_up(void *user)
+{
+    struct sweeping *w = user;
+    if (!schedule_stopping(w->janitor->schedule))
+        return false;
+    if (!w->give_up_ms)
+        w->give_up_ms = clock_mono_ms() + STOP_GRACE_MS;
+    return clock_mono_ms() >= w->give_up_ms;
+}
+
 int steps_sweep(struct janitor *j, struct job *job, store_loop *loop, const struct sweep_how *how,
                 struct sweeping *w, struct store_err *err)
 {
+    struct sweep_how ours = *how;
+    ours.give_up = give_up;
     *w = (struct sweeping){
         .janitor = j,
         .job = job,
@@ -327,7 +341,7 @@ int steps_sweep(struct janitor *j, struct job *job, store_loop *loop, const stru
     };
     job->base_files = job->record.files;
     job->base_bytes = job->record.bytes;
-    int rc = deletion_sweep(j->store, loop, &job->d, how, on_progress, w, &w->end, err);
+    int rc = deletion_sweep(j->store, loop, &job->d, &ours, on_progress, w, &w->end, err);
     job->record.files = job->base_files + w->end.objects;
     job->record.bytes = job->base_bytes + w->end.bytes;
     if (!job->started_at_s)

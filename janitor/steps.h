@@ -36,6 +36,7 @@ struct sweeping {
     uint64_t small_pages; /* more of them, and it is not a small job */
     uint64_t counted;     /* objects that the rates know of */
     uint32_t wait_ms;     /* SWEEP_THROTTLED: for how long */
+    uint64_t give_up_ms;  /* when a stop waits no longer for the store; 0: there was none yet */
     enum {
         SWEEP_GOES_ON,
         SWEEP_OUTGROWN,

@@ -68,6 +68,7 @@ struct trap {
     unsigned times;        /* so many of them in a row; 0: one */
     void (*before)(void);  /* NULL, or what is done before it is answered */
     enum store_code error; /* OK, or how it fails */
+    bool silent;           /* no answer comes */
 };
 
 static struct {
@@ -263,10 +264,11 @@ static inline void answer_delete(struct store_op *op, struct store_info *info)
     finish(op, STORE_OK, info);
 }
 
-/* How the request is to fail. */
-static inline enum store_code spring_traps(const struct store_op *op)
+/* How the request is to fail; *silent: not at all, it is never answered. */
+static inline enum store_code spring_traps(const struct store_op *op, bool *silent)
 {
     enum store_code code = STORE_OK;
+    *silent = false;
     for (size_t i = 0; i < MAX_TRAPS; i++) {
         struct trap *t = &mem.traps[i];
         if (!t->nth || op->kind != t->kind || strncmp(key_of(op), t->under, strlen(t->under)) != 0)
@@ -281,6 +283,7 @@ static inline enum store_code spring_traps(const struct store_op *op)
         if (sprung.before)
             sprung.before();
         code = sprung.error;
+        *silent = sprung.silent;
     }
     return code;
 }
@@ -290,14 +293,18 @@ static inline void answer(void *user)
     struct asked *a = user;
     struct store_op *op = a->op;
     struct store_info info = {.etag = "", .content_type = "", .version = "", .checksum = ""};
-    op->driver_op = NULL;
-    free(a);
+    bool silent = false;
     mem.now_ms += mem.request_ms;
     if (!mem.dead)
         note_request(op);
     bool dies = mem.dies_at && ++mem.answered == mem.dies_at;
-    enum store_code code = mem.dead || (dies && !mem.after_it) ? STORE_BUSY : spring_traps(op);
+    enum store_code code =
+        mem.dead || (dies && !mem.after_it) ? STORE_BUSY : spring_traps(op, &silent);
     mem.dead = mem.dead || dies;
+    if (silent)
+        return; /* until it is canceled */
+    op->driver_op = NULL;
+    free(a);
     if (code != STORE_OK) {
         finish(op, code, &info);
         return;

@@ -100,8 +100,11 @@ static void a_large_job_alone_is_not_broken_off(void **state)
     assert_ptr_equal(job->step, &step_drain);
 }
 
+static uint64_t stopped_ms;
+
 static void stop_the_janitor(void)
 {
+    stopped_ms = mem.now_ms;
     schedule_stop(w.j.schedule);
 }
 
@@ -125,6 +128,37 @@ static void a_janitor_that_stops_lets_its_job_go(void **state)
     settle();
     assert_int_equal(count_under(EP), 0);
     assert_string_equal(said(completion(0), "files"), "20");
+}
+
+/* What is under way may end, and has three seconds for it. */
+static void a_janitor_that_stops_waits_for_no_silent_store(void **state)
+{
+    (void)state;
+    static const enum op_kind kinds[] = {OP_LIST, OP_DELETE_MANY};
+    struct deletion d = of_endpoint(7);
+    mem.page = 1;
+    upload_many(7);
+    big_job(&d);
+    for (size_t i = 0; i < LEN(kinds); i++) {
+        set_trap((struct trap){.kind = kinds[i],
+                               .under = "tenants/",
+                               .nth = 2,
+                               .before = stop_the_janitor,
+                               .silent = true});
+        trace[0] = '\0';
+        while (next_job() && !schedule_stopping(w.j.schedule))
+            run_next();
+        assert_in_range(mem.now_ms - stopped_ms, 3000, 3500);
+        assert_null(next_job());
+        assert_int_equal(times_in_trace("release"), 1);
+        assert_true(has_intent(&d));
+        assert_true(count_under(EP) > 0);
+        crash("next");
+        take_up(d.job_id);
+    }
+    settle();
+    assert_int_equal(count_under(EP), 0);
+    assert_string_equal(said(completion(0), "outcome"), "completed");
 }
 
 static void a_long_sweep_keeps_its_lease(void **state)
@@ -229,6 +263,7 @@ int main(void)
         TEST(large_jobs_take_turns),
         TEST(a_large_job_alone_is_not_broken_off),
         TEST(a_janitor_that_stops_lets_its_job_go),
+        TEST(a_janitor_that_stops_waits_for_no_silent_store),
         TEST(a_long_sweep_keeps_its_lease),
         TEST(a_wider_sweep_serves_a_narrower_deletion_too),
         TEST(who_waits_for_a_wider_sweep_waits_for_its_end),
