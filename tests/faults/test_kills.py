@@ -37,7 +37,6 @@ from harness.stores import S3Store, Store, numbered
 
 # What Kafka waits for a member that is silent; the least that a broker takes.
 SESSION = "--kafka-session-timeout=6s"
-PLENTY = 20_000
 # RGW takes some 500 objects a second, so there are fewer of them.
 MANY = {"folder": 10_000, "s3": 3_000}
 
@@ -122,37 +121,6 @@ def check_ended(control: ControlPlane, store: Store, deletion: Deletion, at_most
     else:
         assert not store.listing(deletion.prefix)
     control.no_dead_letters()
-
-
-def test_sigterm_in_mid_sweep_ends_quickly_and_the_next_start_goes_on(
-    launch: Launcher,
-    kafka: Broker,
-    redis: Redis,
-    topics: TopicNames,
-    folder_store: Store,
-    endpoint: Endpoint,
-):
-    folder_store.put_many(numbered(endpoint.gen_prefix(1), PLENTY))
-    # So long that the first one does not come to the end, even when its sweep does.
-    long_window = [*options(topics), "--upload-window=5s"]
-    janitor = launch.janitor(folder_store, kafka, redis, *long_window)
-    deletion = Deletion(endpoint, upto_gen=1)
-    with ControlPlane(folder_store, kafka, topics) as control:
-        control.publish(deletion)
-        until(lambda: metric(janitor, "epufs_deletions_accepted_total") > 0, "its begin")
-        began = time.monotonic()
-        launch.stop(janitor)  # checks for status 0
-        assert time.monotonic() - began < 10
-        print(f"{len(folder_store.listing(endpoint.prefix))} files left at the end")
-        assert control.all_completions(deletion) == []
-        again = launch.janitor(folder_store, kafka, redis, *options(topics))
-        event = control.completed(deletion)
-        check_ended(control, folder_store, deletion, at_most=PLENTY)
-        # Nothing was lost of the count, since the first one ended in order.
-        assert event["data"]["deleted"]["files"] == PLENTY
-        # Taken up by one janitor and then by another; again, when a busy machine lost it its lease.
-        assert event["data"]["attempts"] >= 2
-        assert again.alive()
 
 
 # ---- Chosen moments ----
