@@ -53,6 +53,10 @@ class MockBroker(Broker):
     def end_outage(self) -> None:
         self._signal(signal.SIGUSR2, "outage ends")
 
+    def lose_sequence(self) -> None:
+        """Who publishes next is told that a message before is missing: with idempotence fatal."""
+        self._signal(signal.SIGALRM, "a sequence is lost")
+
     def _signal(self, number: int, answer: str) -> None:
         """Sends a signal and waits until the log says that it was obeyed."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from devstack import broker
 from devstack.broker import Broker
+from devstack.devbroker import MockBroker
 from devstack.epufs import Janitor
 from devstack.keys import KeyPair
 from devstack.redis import Redis
@@ -31,6 +33,7 @@ from harness.stores import S3Store, Store, numbered
 
 FILES = 3
 MANY = 1500  # more than one page
+BACK_WITHIN_S = 30.0  # from the broker's return to its events being taken
 
 
 def planted(store: Store, files: int = FILES) -> Deletion:
@@ -116,6 +119,7 @@ class UsualTopics:
         return []
 
 
+@pytest.mark.soak
 def test_kafka_down_at_the_start_and_in_the_middle(
     launch: Launcher, absent_kafka: Broker, redis: Redis, folder_store: Store, keys: KeyPair
 ):
@@ -128,8 +132,12 @@ def test_kafka_down_at_the_start_and_in_the_middle(
     delete_over_http(launch, folder_store, keys, early)
     wait_swept(folder_store, early)
     absent_kafka.end_outage()
-    janitor.wait_ready()
+    back_s = time.monotonic()
     with ControlPlane(folder_store, absent_kafka, UsualTopics()) as control:
+        first = planted(folder_store)
+        control.publish(first)
+        control.wait_accepted(first, back_s + BACK_WITHIN_S - time.monotonic())
+        janitor.wait_ready()
         control.completed(early)
         late = planted(folder_store)
         control.publish(late)
@@ -139,8 +147,8 @@ def test_kafka_down_at_the_start_and_in_the_middle(
         until(lambda: janitor.status("/readyz") == 503, "the outage to be noticed")
         assert folder_store.get(late.intent) is not None
         absent_kafka.end_outage()
-        control.completed(late)
-        for deletion in (early, late):
+        for deletion in (early, first, late):
+            control.completed(deletion)
             check_gone(folder_store, deletion)
             ids = {event["id"] for event in control.all_completions(deletion)}
             assert ids == {f"done:{deletion.job_id}"}
@@ -157,6 +165,36 @@ def delete_over_http(launch: Launcher, store: Store, keys: KeyPair, deletion: De
 
 def wait_swept(store: Store, deletion: Deletion) -> None:
     until(lambda: not store.listing(deletion.endpoint.gen_prefix(1)), "the end of the sweep")
+
+
+@pytest.fixture
+def mock_kafka(tmp_path: Path) -> Iterator[MockBroker]:
+    """The MOCK, since Apache Kafka gives a producer no fatal error when it is asked for one."""
+    with MockBroker(tmp_path / "broker", topics=broker.TOPICS) as server:
+        yield server
+
+
+@pytest.mark.soak
+def test_a_producer_that_had_a_fatal_error_is_replaced(
+    mock_kafka: MockBroker, launch: Launcher, redis: Redis, folder_store: Store
+):
+    options = (*QUICK_OPTIONS, "--upload-window=4s", "--kafka-session-timeout=6s")
+    janitor = launch.janitor(folder_store, mock_kafka, redis, *options)
+    pid = janitor.process.pid
+    with ControlPlane(folder_store, mock_kafka, UsualTopics()) as control:
+        for number in (1, 2):  # the new one, too
+            deletion = planted(folder_store)
+            control.publish(deletion)
+            control.wait_accepted(deletion)
+            mock_kafka.lose_sequence()  # of who publishes next: the janitor
+            control.completed(deletion)
+            check_gone(folder_store, deletion)
+            log = janitor.process.log.read_text(encoding="utf-8")
+            assert log.count("kafka producer replaced after a fatal error") == number
+            assert len(control.all_completions(deletion)) == 1
+        control.no_dead_letters()
+    assert janitor.process.pid == pid
+    assert janitor.status("/readyz") == 200
 
 
 # ---- The store ----

@@ -3,7 +3,8 @@
  * It speaks enough of Kafka's protocol for producers and consumer groups, keeps everything in
  * memory and picks its own port, so it writes host:port into a file as soon as it is ready.
  * SIGUSR1 makes it drop its clients and refuse new ones, SIGUSR2 takes them again: an outage that
- * keeps the messages. SIGTERM and SIGINT end it. */
+ * keeps the messages. SIGALRM: the next batch that is published gets an error that is fatal for an
+ * idempotent producer. SIGTERM and SIGINT end it. */
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -18,7 +19,7 @@
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
-enum { MAX_TOPICS = 64, MAX_PARTITIONS = 1024, ALL_BROKERS = -1 };
+enum { MAX_TOPICS = 64, MAX_PARTITIONS = 1024, ALL_BROKERS = -1, API_PRODUCE = 0 };
 
 struct topic {
     const char *name;
@@ -39,7 +40,7 @@ struct broker {
 static const char usage_text[] =
     "Usage: devbroker --bootstrap-file PATH [--topic NAME:PARTITIONS]...\n"
     "A mock of Kafka for development: in memory, on 127.0.0.1, until SIGTERM.\n"
-    "SIGUSR1 starts an outage, SIGUSR2 ends it.\n";
+    "SIGUSR1 starts an outage, SIGUSR2 ends it. SIGALRM: the next batch has lost its sequence.\n";
 
 /* Splits NAME:PARTITIONS in place; the name stays in argv's memory. */
 static int topic_parse(char *text, struct topic *topic)
@@ -189,7 +190,7 @@ static int publish_address(const char *path, const char *address)
  * these signals waits for sigwaitinfo(). */
 static void block_signals(sigset_t *set)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
+    static const int signals[] = {SIGTERM, SIGINT, SIGALRM, SIGUSR1, SIGUSR2};
     sigemptyset(set);
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         sigaddset(set, signals[i]);
@@ -206,6 +207,10 @@ static void serve(const struct broker *broker, const sigset_t *set)
         } else if (got == SIGUSR2) {
             rd_kafka_mock_broker_set_up(broker->cluster, ALL_BROKERS);
             puts("devbroker: outage ends");
+        } else if (got == SIGALRM) {
+            rd_kafka_mock_push_request_errors(broker->cluster, API_PRODUCE, 1,
+                                              RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+            puts("devbroker: a sequence is lost");
         } else if (got != -1) {
             return;
         }
