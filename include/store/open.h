@@ -66,7 +66,8 @@ struct store_conf { /* all zero is a valid default */
      * wait for each other's. What finds none free waits, within its deadline. */
     uint32_t max_connections;      /* S3: interactive; 0: 128 */
     uint32_t max_bulk_connections; /* S3; 0: 32 */
-    uint32_t io_threads;           /* folder: threads doing file I/O; 0: 4; up to 256 */
+    uint32_t io_threads;           /* folder: threads doing file I/O; 0: 4; up to 256. A quarter of
+                                    * them has no bulk requests. */
     /* S3: large puts go up in parts, which are kept in memory until the store has them: part_bytes
      * times (parts_in_flight + 1) for each put. A put whose size is known and below multipart_bytes
      * is one request and needs no memory. */

@@ -22,6 +22,28 @@ static void job_back(void *user)
     j->then(j);
 }
 
+/* Each loop has one job a round, so that a small removal need not wait for all the batches that a
+ * large one has under way. */
+static void await_round(struct file_store *fs, struct file_job *j)
+{
+    struct file_job **at = &fs->bulk;
+    j->round = fs->round;
+    for (const struct file_job *k = fs->bulk; k; k = k->next)
+        if (k->op->loop == j->op->loop && k->round >= j->round)
+            j->round = k->round + 1;
+    while (*at && (*at)->round <= j->round)
+        at = &(*at)->next;
+    j->next = *at;
+    *at = j;
+}
+
+static void append(struct file_store *fs, struct file_job *j)
+{
+    j->next = NULL;
+    *fs->tail = j;
+    fs->tail = &j->next;
+}
+
 void file_submit(struct file_job *j, void (*run)(struct file_job *),
                  void (*then)(struct file_job *))
 {
@@ -30,10 +52,11 @@ void file_submit(struct file_job *j, void (*run)(struct file_job *),
     j->then = then;
     j->tried = true;
     j->turn = FILE_TURN_IO;
-    j->next = NULL;
     pthread_mutex_lock(&fs->lock);
-    *fs->tail = j;
-    fs->tail = &j->next;
+    if (j->op->bulk)
+        await_round(fs, j);
+    else
+        append(fs, j);
     pthread_cond_signal(&fs->wake);
     pthread_mutex_unlock(&fs->lock);
 }
@@ -175,27 +198,60 @@ static void driver_cancel(void *state, struct store_op *op)
 
 /* ---- Threads ---- */
 
+static struct file_job *take_bulk(struct file_store *fs)
+{
+    struct file_job *j = fs->bulk;
+    fs->bulk = j->next;
+    fs->round = j->round;
+    fs->bulk_running++;
+    return j;
+}
+
+static struct file_job *take_first(struct file_store *fs)
+{
+    struct file_job *j = fs->head;
+    if (!j)
+        return NULL;
+    fs->head = j->next;
+    if (!fs->head)
+        fs->tail = &fs->head;
+    return j;
+}
+
+/* Both kinds by turns, while both wait; NULL: there is none to take. */
+static struct file_job *take(struct file_store *fs)
+{
+    bool may = fs->bulk && fs->bulk_running < fs->max_bulk;
+    fs->took_bulk = may && (!fs->head || !fs->took_bulk);
+    return fs->took_bulk ? take_bulk(fs) : take_first(fs);
+}
+
 static struct file_job *next_job(struct file_store *fs)
 {
+    struct file_job *j;
     pthread_mutex_lock(&fs->lock);
-    while (!fs->head && !fs->stopping)
+    while (!(j = take(fs)) && !fs->stopping)
         pthread_cond_wait(&fs->wake, &fs->lock);
-    struct file_job *j = fs->head;
-    if (j) {
-        fs->head = j->next;
-        if (!fs->head)
-            fs->tail = &fs->head;
-    }
     pthread_mutex_unlock(&fs->lock);
     return j;
+}
+
+static void bulk_done(struct file_store *fs)
+{
+    pthread_mutex_lock(&fs->lock);
+    fs->bulk_running--;
+    pthread_mutex_unlock(&fs->lock);
 }
 
 static void *io_thread(void *arg)
 {
     struct file_store *fs = arg;
     for (struct file_job *j; (j = next_job(fs));) {
+        bool bulk = j->op->bulk; /* the loop may end the job as soon as it has it */
         j->run(j);
         loop_post(j->op->loop, &j->back);
+        if (bulk)
+            bulk_done(fs);
     }
     return NULL;
 }
@@ -226,7 +282,7 @@ static void stop_threads(struct file_store *fs)
     pthread_mutex_unlock(&fs->lock);
     for (size_t i = 0; i < fs->n_threads; i++)
         pthread_join(fs->threads[i], NULL);
-    assert(!fs->head);
+    assert(!fs->head && !fs->bulk);
     free(fs->threads);
 }
 
@@ -351,6 +407,7 @@ static int driver_open(const char *rest, const struct store_conf *conf, struct h
     atomic_init(&fs->tmp_fd, -1);
     fs->tmp_tag = make_tag();
     fs->tail = &fs->head;
+    fs->max_bulk = n_threads > 1 ? n_threads - (n_threads + 3) / 4 : 1;
     pthread_mutex_init(&fs->lock, NULL);
     pthread_mutex_init(&fs->tmp_lock, NULL);
     pthread_cond_init(&fs->wake, NULL);

@@ -127,6 +127,7 @@ struct file_store {
     uint64_t tmp_tag; /* random: in the names of our temporary files */
     pthread_t *threads;
     size_t n_threads;
+    size_t max_bulk; /* threads that may have bulk jobs; the rest is for the others */
 
     atomic_uint_fast64_t tmp_serial;
 
@@ -139,6 +140,10 @@ struct file_store {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct file_job *head, **tail; /* waiting for an I/O thread */
+    struct file_job *bulk;         /* the same for bulk jobs, by their rounds */
+    uint64_t round;                /* of the bulk job that was taken last */
+    size_t bulk_running;
+    bool took_bulk; /* the job that was taken last was one */
     bool stopping;
 };
 
@@ -203,6 +208,7 @@ struct file_job {
     void (*then)(struct file_job *j); /* afterwards, on the loop's */
     struct loop_task back;
     struct file_job *next;
+    uint64_t round; /* bulk jobs: when it is taken; those of one loop have one after the other */
     enum file_turn turn;
     atomic_bool canceled; /* set by the loop's thread, seen by both */
     bool tried;           /* an I/O thread had it: counts for the store's health */

@@ -255,6 +255,68 @@ static void odd_requests_are_answered(void **state)
     }
 }
 
+/* ---- Others meanwhile ---- */
+
+enum { NAMES = 3000, LISTINGS = 24 };
+
+static void plant_names(struct fixture *f, const char *folder_name)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/%s", f->root, folder_name);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(path, sizeof(path), "%s/%s/%d%%o", f->root, folder_name, i);
+        int fd = open(path, O_CREAT | O_WRONLY, 0600);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+}
+
+static int n_done(const struct listing *l, size_t n)
+{
+    int done = 0;
+    for (size_t i = 0; i < n; i++)
+        done += l[i].o.done;
+    return done;
+}
+
+/* Each of the others waits for a bulk request or two, not for all that a large removal has under
+ * way: whether it is one of a small removal or of nobody's in particular. */
+static void bulk_requests_let_others_pass(void **state)
+{
+    struct fixture *f = *state, other = *f;
+    const struct store_list_opts bulk = {.bulk = true}, plain = {.bulk = false};
+    static const uint32_t threads[] = {1, 2};
+    plant_names(f, "large");
+    assert_int_equal(put_text(f, "small/a", "x"), STORE_OK);
+    for (size_t i = 0; i < LEN(threads); i++) {
+        struct listing large[LISTINGS] = {0}, small = {0};
+        store_close(f->s);
+        open_store(f, threads[i]);
+        other.s = f->s;
+        assert_int_equal(store_loop_new(&other.loop, NULL), 0);
+        for (size_t k = 0; k < LISTINGS; k++) {
+            outcome_init(&large[k].o);
+            assert_non_null(
+                store_list(f->s, f->loop, "large/", &bulk, &listing_cb, &large[k], NULL));
+        }
+        assert_int_equal(list_page(&other, "small/", &bulk, &small), STORE_OK);
+        assert_int_equal(list_page(&other, "small/", &plain, &small), STORE_OK);
+        assert_int_equal(store_loop_run(f->loop, 0, NULL), 0);
+        assert_int_equal(store_loop_run(f->loop, 0, NULL), 0);
+        print_message("%d of %d were done\n", n_done(large, LISTINGS), LISTINGS);
+        assert_true(n_done(large, LISTINGS) < LISTINGS / 2);
+        while (n_done(large, LISTINGS) < LISTINGS)
+            run_round(f);
+        for (size_t k = 0; k < LISTINGS; k++) {
+            assert_int_equal(large[k].o.err.code, STORE_OK);
+            listing_cleanup(&large[k]);
+        }
+        listing_cleanup(&small);
+        store_loop_free(other.loop);
+    }
+}
+
 int main(void)
 {
     /* Thousands of files that no disk needs to see. */
@@ -266,6 +328,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(entries_are_described, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_things_stay_hidden, setup, teardown),
         cmocka_unit_test_setup_teardown(odd_requests_are_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(bulk_requests_let_others_pass, setup, teardown),
     };
     return cmocka_run_group_tests_name("file_list", tests, NULL, NULL);
 }
