@@ -9,7 +9,15 @@ from devstack.broker import Broker
 from devstack.kafka_client import Publisher
 from devstack.redis import Redis
 from harness.chance import size
-from harness.deletions import ControlPlane, Deletion, TopicNames, envelope, parse, until
+from harness.deletions import (
+    QUICK_OPTIONS,
+    ControlPlane,
+    Deletion,
+    TopicNames,
+    envelope,
+    parse,
+    until,
+)
 from harness.ids import Endpoint
 from harness.launch import Launcher
 from harness.records import record, wait_cursor
@@ -20,17 +28,17 @@ pytestmark = [pytest.mark.waits, pytest.mark.soak]
 KEYS = size("KEYS", 1200)
 SMALL = size("JOBS", 20)
 SMALL_FILES = ("autoprewarm.blocks", "lfc_state", "pg_stat/a.stat")
-# The window is long enough to look at what a sweep has left before the verification removes it.
-OPTIONS = ("--upload-window=5s", "--intent-scan-interval=300ms", "--lease=2s")
-# So slow that a usual run's sweep is under way when it is looked at; no bound on a large one.
-SLOWLY = f"--tenant-delete-rate={max(100, KEYS // 10)}"
+# Long enough to look at what a sweep has left before the verification removes it.
+LONG_WINDOW = f"--upload-window={5 + KEYS // 2000}s"
+# So slow that the sweep is under way when it is looked at.
+SLOWLY = f"--tenant-delete-rate={max(100, KEYS // 100)}"
 TIMEOUT_S = 60 + KEYS / 100
 SIGTERM_S = 10.0
 BATCH_S = 0.5  # from a batch's first key to its last
 
 
 def options(topics: TopicNames, *more: str) -> list[str]:
-    return [*topics.options(), *OPTIONS, "--kafka-session-timeout=6s", *more]
+    return [*topics.options(), *QUICK_OPTIONS, "--kafka-session-timeout=6s", *more]
 
 
 class Witness:
@@ -67,12 +75,13 @@ def test_kill_9_in_mid_sweep_and_another_janitor_goes_on_from_the_cursor(
     with ControlPlane(store, kafka, topics) as control:
         control.publish(deletion)
         wait_cursor(store, redis, deletion)
-        launch.janitor(store, kafka, redis, *options(topics))
         first.kill()
         left = list(store.listing(endpoint.gen_prefix(1)))
         print(f"killed when {len(left)} of {KEYS} were left")
         assert 0 < len(left) < KEYS
-        Witness(store, redis, deletion, left).check()
+        witness = Witness(store, redis, deletion, left)
+        launch.janitor(store, kafka, redis, *options(topics, LONG_WINDOW))
+        witness.check()
         event = control.completed(deletion, TIMEOUT_S)
         assert list(store.listing(endpoint.prefix)) == list(numbered(endpoint.gen_prefix(2), 20))
         assert event["data"]["attempts"] >= 2
@@ -122,7 +131,7 @@ def test_small_deletions_pass_a_large_one_and_sigterm_leaves_its_cursor(
         assert 0 < len(left) < files
         assert control.all_completions(large) == []
         witness = Witness(store, redis, large, left)
-        launch.janitor(store, kafka, redis, *options(topics))
+        launch.janitor(store, kafka, redis, *options(topics, LONG_WINDOW))
         witness.check()
         event = control.completed(large, TIMEOUT_S)
         # Taken up by one and then by the other; and the first, which ended in order, has told of

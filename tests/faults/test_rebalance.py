@@ -36,8 +36,8 @@ pytestmark = [pytest.mark.waits, pytest.mark.soak]
 
 SESSION_S = 6
 SESSION = f"--kafka-session-timeout={SESSION_S}s"  # the least that a broker takes
-SECONDS = size("SECONDS", 15)
-EVENTS = size("JOBS", 120)
+SECONDS = size("SECONDS", 10)
+EVENTS = size("JOBS", 80)
 EVERY_S = 5.0
 TIMEOUT_S = 120.0
 

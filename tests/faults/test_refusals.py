@@ -16,8 +16,8 @@ from harness.unwilling import Unwilling
 
 pytestmark = pytest.mark.soak
 
-FILES = max(1500, size("KEYS", 0) // 10)  # more than one batch
-SMALL = 10
+FILES = max(1100, size("KEYS", 0) // 10)  # more than one batch
+SMALL = 5
 TIMEOUT_S = 60 + FILES / 50
 
 
