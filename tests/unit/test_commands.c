@@ -29,8 +29,8 @@ static void words_name_a_command(void **state)
         {{"list"}, 1, "list", 1, NULL},
         {{"dlq"}, 1, NULL, 0, "'dlq': expected dlq list, dlq show or dlq replay"},
         {{"dlq", "status"}, 2, NULL, 0, "'status': expected dlq list, dlq show or dlq replay"},
-        {{"dlq list"}, 1, NULL, 0, "'dlq list': expected run, status, list, show, "},
-        {{"stat"}, 1, NULL, 0, "'stat': expected run, status, list, show, "},
+        {{"dlq list"}, 1, NULL, 0, "'dlq list': expected run, status, list, watch, show, "},
+        {{"stat"}, 1, NULL, 0, "'stat': expected run, status, list, watch, show, "},
         {{"statuses"}, 1, NULL, 0, "'statuses': expected run, "},
         {{""}, 1, NULL, 0, "'': expected run, "},
     };
