@@ -52,12 +52,13 @@ JANITOR_MODULES := $(call obj,$(filter-out janitor/main.c,$(call src,janitor)))
 READER_MODULES  := $(call obj,$(filter-out reader/main.c,$(call src,reader)))
 WRITER_MODULES  := $(call obj,$(filter-out writer/main.c,$(call src,writer)))
 STORECTL_MODULES := $(call obj,$(filter-out storectl/main.c,$(call src,storectl)))
+COMPUTE_MODULES := $(call obj,$(filter-out compute/main.c,$(call src,compute)))
 FUZZ        := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT        := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c)) \
                $(FUZZ:%=$(B)/unit/test_fuzz_%)
 # Every folder with C in it.
-ROOMS       := base libstore libstore/s3 libstore/file epufs service reader writer janitor storectl examples \
-               bench tests/unit tests/fuzz tests/tools tests/conformance
+ROOMS       := base libstore libstore/s3 libstore/file epufs service reader writer janitor storectl compute \
+               examples bench tests/unit tests/fuzz tests/tools tests/conformance
 HEADERS     := $(wildcard include/store/*.h $(ROOMS:%=%/*.h))
 SOURCES     := $(wildcard $(ROOMS:%=%/*.c))
 
@@ -138,7 +139,7 @@ test-tools: $(TEST_TOOLS)
 
 # ---- Tests ----
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(JANITOR_MODULES) $(READER_MODULES) $(WRITER_MODULES) \
-            $(STORECTL_MODULES) $(LIBS)
+            $(STORECTL_MODULES) $(COMPUTE_MODULES) $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) $(JANITOR_LIBS) -lcmocka
@@ -149,6 +150,7 @@ $(B)/unit/test_fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/unit/fuzz_rep
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS) -lcmocka
 $(B)/unit/test_fake_keys: $(B)/obj/bench/fake_keys.o
 $(B)/unit/test_fake_small: $(B)/obj/bench/fake_small.o $(B)/obj/bench/fake_keys.o
+$(B)/unit/test_fuzz_untar $(B)/fuzz/untar: $(B)/obj/compute/untar.o
 $(B)/unit/test_s3_tls: ALL_LIBS += -lssl
 # Time, queue and ledger of these are the tests' own: see tests/unit/janitor_fixture.h.
 JANITOR_TESTS := $(patsubst %,$(B)/unit/test_%,steps crash sweep accept unfenced scan)

@@ -10,9 +10,10 @@
 
 struct known_files;
 
-/* What Postgres and Neon write: */
-#define KNOWN_FILES_DEFAULT \
-    "autoprewarm.blocks,lfc_state,pg_stat_statements.stat,pg_stat/*.stat,pg_stat/*.json"
+/* What Postgres and Neon write, and the manifest of compute/manifest.h: */
+#define KNOWN_FILES_DEFAULT                                                               \
+    "autoprewarm.blocks,lfc_state,pg_stat_statements.stat,pg_stat/*.stat,pg_stat/*.json," \
+    "epufs_manifest.json=256KiB"
 
 /* list: patterns divided by commas, each with an optional limit of its own: "lfc_state=64MiB".
  * max_bytes bounds the others. -1 with STORE_INVALID names what is wrong. */

@@ -47,6 +47,8 @@ static void the_default_names_what_postgres_and_neon_write(void **state)
         {"pg_stat_statements.stat", 1000},
         {"pg_stat/pg_stat_statements.stat", 1000},
         {"pg_stat/pgstat.json", 1000},
+        {"epufs_manifest.json", 262144},
+        {"pg_stat/epufs_manifest.json2", 0},
         {"pg_stat/deep/er.stat", 0},
         {"pg_stat/.hidden.stat", 0},
         {"pg_stat/.stat", 0},
