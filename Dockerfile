@@ -1,6 +1,6 @@
-# One image with the three programs, and storectl for whoever operates them. The command says which:
-# epufs-reader, epufs-writer, epufs-janitor. Options come from the environment (EPUFS_*) or the command line; see
-# docs/config.md.
+# One image with the programs, and storectl for whoever operates them. The command says which:
+# epufs-reader, epufs-writer, epufs-janitor, epufs-compute. Options come from the environment (EPUFS_*)
+# or the command line; see docs/config.md.
 ARG DEBIAN=debian:12.11-slim
 
 FROM ${DEBIAN} AS build
@@ -19,7 +19,7 @@ RUN apt-get update \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin epufs \
     && install -d -o epufs -g epufs /keys/private /keys/public
 COPY --from=build /src/build/bin/epufs-reader /src/build/bin/epufs-writer \
-    /src/build/bin/epufs-janitor /src/build/bin/storectl /usr/local/bin/
+    /src/build/bin/epufs-janitor /src/build/bin/epufs-compute /src/build/bin/storectl /usr/local/bin/
 COPY deploy/healthcheck /usr/local/bin/epufs-healthcheck
 COPY deploy/compose/keys /usr/local/bin/epufs-keys
 COPY LICENSE /usr/share/doc/epufs/

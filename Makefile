@@ -31,6 +31,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS) -Wl,-z,relro,-z,now \
 STORE_LIBS   := -lcurl -lcrypto -lexpat -ljansson -lisal -lzstd
 EPUFS_LIBS   := -ljansson -lcrypto
 SERVICE_LIBS := -lmicrohttpd -ljansson
+COMPUTE_LIBS := -lcurl -ljansson -lcrypto
 JANITOR_LIBS := -lrdkafka -lhiredis -lssl -lcrypto
 
 src         = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c)))
@@ -41,7 +42,8 @@ EPUFS_OBJ   := $(call obj,$(call src,epufs))
 SERVICE_OBJ := $(call obj,$(call src,service))
 LIBS        := $(B)/service.a $(B)/epufs.a $(B)/store.a $(B)/base.a
 ALL_LIBS    := $(SERVICE_LIBS) $(EPUFS_LIBS) $(STORE_LIBS)
-PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor $(B)/bin/storectl
+PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor $(B)/bin/epufs-compute \
+               $(B)/bin/storectl
 DEV_TOOLS   := $(B)/bin/devbroker $(B)/bin/store-conformance
 TEST_TOOLS  := $(B)/bin/folder-kill $(B)/bin/folder-faults $(B)/bin/s3-faults \
                $(B)/bin/late-put
@@ -104,6 +106,12 @@ endef
 $(B)/bin/epufs-reader: $(B)/obj/reader/main.o $(READER_MODULES) $(LIBS) ; $(link)
 $(B)/bin/epufs-writer: $(B)/obj/writer/main.o $(WRITER_MODULES) $(LIBS) ; $(link)
 $(B)/bin/epufs-janitor: $(B)/obj/janitor/main.o $(JANITOR_MODULES) $(LIBS) ; $(link) $(JANITOR_LIBS)
+# Of libstore it has the error type alone.
+$(B)/bin/epufs-compute: $(B)/obj/compute/main.o $(COMPUTE_MODULES) $(B)/obj/libstore/error.o \
+                        $(B)/obj/epufs/scope.o $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(COMPUTE_LIBS)
 $(B)/bin/storectl: $(B)/obj/storectl/main.o $(STORECTL_MODULES) $(B)/store.a $(B)/base.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
