@@ -35,6 +35,12 @@ int layout_open_timeline(store *whole, const struct scope *s, store **out, struc
     return store_narrow(whole, prefix, out, err);
 }
 
+void layout_generations(const struct scope *endpoint, char out[LAYOUT_KEY_SIZE])
+{
+    assert(endpoint->kind == SCOPE_ENDPOINT);
+    key_printf(out, "endpoints/%s/", endpoint->endpoint);
+}
+
 void layout_files(const struct scope *endpoint, uint64_t gen, char out[LAYOUT_KEY_SIZE])
 {
     assert(endpoint->kind == SCOPE_ENDPOINT);

@@ -30,6 +30,8 @@ int layout_open_timeline(store *whole, const struct scope *s, store **out, struc
 /* In that part: a file's key. path must be valid (scope_path_problem). */
 void layout_file(const struct scope *endpoint, uint64_t gen, const char *path,
                  char out[LAYOUT_KEY_SIZE]);
+/* In that part: "endpoints/<endpoint>/", what the folders of all generations begin with. */
+void layout_generations(const struct scope *endpoint, char out[LAYOUT_KEY_SIZE]);
 /* In that part: "…/<gen>/pgdata/", what all files of one generation begin with. */
 void layout_files(const struct scope *endpoint, uint64_t gen, char out[LAYOUT_KEY_SIZE]);
 /* "tenants/…/": what everything of the scope begins with, with the trailing slash. */

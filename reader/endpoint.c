@@ -15,6 +15,7 @@
 #include "base/xalloc.h"
 #include "epufs/fence.h"
 #include "reader/reader.h"
+#include "reader/sibling.h"
 #include "reader/tar.h"
 
 enum { FETCH_AHEAD = 4, PIECE_MAX_BYTES = 262144 };
@@ -37,6 +38,7 @@ struct archive {
     uint64_t gen;
     char prefix[LAYOUT_KEY_SIZE];
     bool as_json;
+    struct sibling_search *search; /* which generation it is to be */
     struct fence_check *fence;
     store_op *lister;
     bool alive, listed; /* the fence, the listing are done */
@@ -67,6 +69,9 @@ static void release(struct archive *a)
 /* No more work for this request; its answer is given. */
 static void stop(struct archive *a)
 {
+    if (a->search)
+        sibling_cancel(a->search);
+    a->search = NULL;
     if (a->fence)
         fence_cancel(a->fence);
     a->fence = NULL;
@@ -277,6 +282,12 @@ static void both_done(struct archive *a)
         start_tar(a);
 }
 
+static void fail_deleted(struct archive *a)
+{
+    request_fail(a->rq, 410, "this generation of the endpoint was deleted");
+    stop(a);
+}
+
 static void fence_done(void *user, const struct store_err *err, const struct fence_verdict *v)
 {
     struct archive *a = user;
@@ -284,8 +295,7 @@ static void fence_done(void *user, const struct store_err *err, const struct fen
     if (err->code != STORE_OK) {
         fail(a, err);
     } else if (v->deleted) {
-        request_fail(a->rq, 410, "this generation of the endpoint was deleted");
-        stop(a);
+        fail_deleted(a);
     } else {
         a->alive = true;
         both_done(a);
@@ -390,18 +400,11 @@ static bool wants_json(const struct request *rq)
     return accept && strcasestr(accept, "application/json") && !strcasestr(accept, "x-tar");
 }
 
-void endpoint_begin(struct request *rq)
+static void begin_generation(struct archive *a, uint64_t gen)
 {
-    uint64_t gen;
+    struct request *rq = a->rq;
     struct store_err err;
-    if (!request_may_use_files(rq, &gen))
-        return;
-    struct archive *a = xcalloc(1, sizeof(*a));
-    a->rq = rq;
     a->gen = gen;
-    a->as_json = wants_json(rq);
-    rq->state = a;
-    rq->ops = &archive_ops;
     layout_files(&rq->route.scope, gen, a->prefix);
     a->fence = fence_start(request_service(rq)->store, rq->worker->loop, &rq->route.scope, gen,
                            FENCE_TIMEOUT_MS, fence_done, a, &err);
@@ -409,4 +412,37 @@ void endpoint_begin(struct request *rq)
         fail(a, &err);
     else
         list_next(a);
+}
+
+static void sibling_found(void *user, const struct store_err *err, bool deleted, uint64_t gen)
+{
+    struct archive *a = user;
+    a->search = NULL;
+    if (err->code != STORE_OK)
+        fail(a, err);
+    else if (deleted)
+        fail_deleted(a);
+    else
+        begin_generation(a, gen);
+}
+
+void endpoint_begin(struct request *rq)
+{
+    uint64_t gen;
+    bool is_sibling;
+    struct store_err err;
+    if (!request_may_read_files(rq, reader_conf(rq)->sibling_reads, &gen, &is_sibling))
+        return;
+    struct archive *a = xcalloc(1, sizeof(*a));
+    a->rq = rq;
+    a->as_json = wants_json(rq);
+    rq->state = a;
+    rq->ops = &archive_ops;
+    if (!is_sibling) {
+        begin_generation(a, gen);
+        return;
+    }
+    a->search = sibling_start(rq, sibling_found, a, &err);
+    if (!a->search)
+        fail(a, &err);
 }

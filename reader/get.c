@@ -14,6 +14,7 @@
 #include "base/xalloc.h"
 #include "epufs/fence.h"
 #include "reader/reader.h"
+#include "reader/sibling.h"
 #include "service/range.h"
 
 struct get {
@@ -21,6 +22,7 @@ struct get {
     uint64_t gen;
     char key[LAYOUT_KEY_SIZE];
     store_op *op;
+    struct sibling_search *search; /* which generation it is to be */
     struct fence_check *fence;
     struct byte_range range;
     bool has_range;
@@ -216,6 +218,9 @@ static void on_gone(struct request *rq)
     if (g->fence)
         fence_cancel(g->fence);
     g->fence = NULL;
+    if (g->search)
+        sibling_cancel(g->search);
+    g->search = NULL;
 }
 
 static void on_end(struct request *rq)
@@ -232,18 +237,12 @@ static const struct request_ops get_ops = {
     .end = on_end,
 };
 
-void get_begin(struct request *rq)
+static void begin_generation(struct get *g, uint64_t gen)
 {
-    uint64_t gen;
+    struct request *rq = g->rq;
     struct store_get_opts opts = {0};
     struct store_err err;
-    if (!request_may_use_files(rq, &gen))
-        return;
-    struct get *g = xcalloc(1, sizeof(*g));
-    g->rq = rq;
     g->gen = gen;
-    rq->state = g;
-    rq->ops = &get_ops;
     layout_file(&rq->route.scope, gen, rq->route.path, g->key);
     g->has_range = range_read(http_header(rq->http, "Range"), &g->range);
     bool head_first = rq->route.method == METHOD_HEAD || http_header(rq->http, "If-None-Match") ||
@@ -259,4 +258,36 @@ void get_begin(struct request *rq)
     opts.offset = g->has_range ? g->range.offset : 0;
     opts.length = g->has_range ? g->range.length : 0;
     start_get(g, &opts);
+}
+
+static void sibling_found(void *user, const struct store_err *err, bool deleted, uint64_t gen)
+{
+    struct get *g = user;
+    g->search = NULL;
+    if (err->code != STORE_OK)
+        request_fail_store(g->rq, err);
+    else if (deleted)
+        request_fail(g->rq, 410, "this generation of the endpoint was deleted");
+    else
+        begin_generation(g, gen);
+}
+
+void get_begin(struct request *rq)
+{
+    uint64_t gen;
+    bool is_sibling;
+    struct store_err err;
+    if (!request_may_read_files(rq, reader_conf(rq)->sibling_reads, &gen, &is_sibling))
+        return;
+    struct get *g = xcalloc(1, sizeof(*g));
+    g->rq = rq;
+    rq->state = g;
+    rq->ops = &get_ops;
+    if (!is_sibling) {
+        begin_generation(g, gen);
+        return;
+    }
+    g->search = sibling_start(rq, sibling_found, g, &err);
+    if (!g->search)
+        request_fail_store(rq, &err);
 }

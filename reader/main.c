@@ -11,6 +11,10 @@ static const struct option reader_options[] = {
         "How long one file's way from the store to the client may take."),
     OPT("endpoint_max_files", endpoint_max_files, OPT_UINT, "1000", 1, 100000, 0,
         "Largest number of files that a TAR or list of an endpoint may have."),
+    OPT("sibling_reads", sibling_reads, OPT_BOOL, "false", 0, 0, 0,
+        "Let an endpoint's token also read the files of the other endpoints of its timeline, each "
+        "one's "
+        "highest generation without a tombstone; never write them."),
     {.name = NULL},
 };
 

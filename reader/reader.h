@@ -9,6 +9,7 @@ struct reader_conf {
     struct service_conf service; /* first: see service.h */
     uint64_t read_timeout_ms;
     uint64_t endpoint_max_files;
+    bool sibling_reads;
 };
 
 static inline const struct reader_conf *reader_conf(const struct request *rq)

@@ -284,15 +284,37 @@ static bool token_covers_files(struct request *rq, uint64_t *gen)
 }
 
 /* The right and the handle are one: without the first there is nothing to name a file with. */
-bool request_may_use_files(struct request *rq, uint64_t *gen)
+static bool open_files(struct request *rq)
 {
     struct store_err err;
-    if (!token_covers_files(rq, gen))
-        return false;
     if (layout_open_timeline(request_service(rq)->store, &rq->route.scope, &rq->files, &err) == 0)
         return true;
     request_fail_store(rq, &err);
     return false;
+}
+
+bool request_may_use_files(struct request *rq, uint64_t *gen)
+{
+    return token_covers_files(rq, gen) && open_files(rq);
+}
+
+/* Whether the token is for an endpoint of the route's timeline, but another one. */
+static bool is_sibling_of(const struct token_claims *claims, const struct scope *endpoint)
+{
+    struct scope timeline = *endpoint;
+    timeline.kind = SCOPE_TIMELINE;
+    timeline.endpoint[0] = '\0';
+    return claims->has_scope && claims->scope.kind == SCOPE_ENDPOINT &&
+           scope_contains(&timeline, &claims->scope) && !scope_equal(&claims->scope, endpoint);
+}
+
+bool request_may_read_files(struct request *rq, bool siblings, uint64_t *gen, bool *is_sibling)
+{
+    *is_sibling = siblings && !rq->claims.admin && is_sibling_of(&rq->claims, &rq->route.scope);
+    if (!*is_sibling)
+        return request_may_use_files(rq, gen);
+    *gen = 0;
+    return open_files(rq);
 }
 
 bool request_may_delete(struct request *rq, bool *has_gen, uint64_t *gen)

@@ -61,6 +61,10 @@ void request_stream(struct request *rq, int status, struct http_field *fields, s
  * them, for as long as the request; its operations may outlast it. *gen gets the generation: the
  * token's, or for a service token the query's ?gen=, 0 without. Answers 400 for a malformed one. */
 bool request_may_use_files(struct request *rq, uint64_t *gen);
+/* The same for whoever only reads. With `siblings` the token of another endpoint of the same
+ * timeline will do: then *is_sibling is set, and *gen, which says nothing of this endpoint, is 0.
+ */
+bool request_may_read_files(struct request *rq, bool siblings, uint64_t *gen, bool *is_sibling);
 /* Whether the token may delete exactly the route's scope; else answers 403. *has_gen and *gen say
  * up to which generation: the token's claim, or for a service token ?upto_gen=. */
 bool request_may_delete(struct request *rq, bool *has_gen, uint64_t *gen);
