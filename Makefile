@@ -173,7 +173,7 @@ unit: $(UNIT) ## Build and run the unit tests; T=name for one
 # All the rest needs servers; tests/run starts them. `make test` is the whole: it installs what is
 # missing on a fresh Debian 12, builds, and runs everything.
 test-deps:
-	$(Q)deploy/install-deps build demo test s3 versitygw kafka
+	$(Q)deploy/install-deps build demo test s3 versitygw kafka postgres
 test: ## Install what is missing, build, run all tests (SANITIZE=address,undefined too)
 	$(Q)$(MAKE) --no-print-directory test-deps
 	$(Q)$(MAKE) --no-print-directory -j2 programs tools test-tools lib examples unit-programs

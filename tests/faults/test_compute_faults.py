@@ -79,7 +79,7 @@ def test_killed_at_any_moment_of_a_load(compute: Compute, tmp_path: pathlib.Path
 
 
 def test_killed_at_any_moment_of_a_store(compute: Compute, tmp_path: pathlib.Path) -> None:
-    """What is in the service then can be loaded, each file old or new; the next store is not refused."""
+    """What is in the service then can be loaded, each file old or new; the next store is taken."""
     random = seeded()
     pgdata = PgData(tmp_path / "node", many(0))
     began = time.monotonic()

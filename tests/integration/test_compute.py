@@ -300,7 +300,12 @@ def test_another_generation_begins_with_nothing(
 
 
 def test_the_token_may_stand_in_the_environment(
-    reader: Reader, writer: Writer, first: PgData, second: PgData, tmp_path: pathlib.Path, token: str
+    reader: Reader,
+    writer: Writer,
+    first: PgData,
+    second: PgData,
+    tmp_path: pathlib.Path,
+    token: str,
 ) -> None:
     compute = Compute(tmp_path / "c", reader.url, writer.url, "unused")
     compute.token_file.unlink()

@@ -222,9 +222,8 @@ def test_what_may_change_is_tried_again(tmp_path: pathlib.Path, pgdata: PgData, 
 def test_a_renewed_token_is_tried_at_once(
     tmp_path: pathlib.Path, pgdata: PgData, endpoint: Endpoint, keys: KeyPair
 ) -> None:
-    old, new = endpoint.token(keys, 1), keys.token(
-        tenant_id=endpoint.tenant, timeline_id=endpoint.timeline, endpoint_id=endpoint.name, gen=1, n=2
-    )
+    old = endpoint.token(keys, 1)
+    new = keys.endpoint_token(endpoint.tenant, endpoint.timeline, endpoint.name, 1, renewed=True)
     tar = tar_of(NEW)
 
     def judge(client: socket.socket, head: bytes) -> None:

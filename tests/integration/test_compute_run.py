@@ -1,5 +1,5 @@
-"""epufs-compute run: the wrapper around a server. A shell stands for the server here; the real one is
-in test_postgres.py."""
+"""epufs-compute run: the wrapper around a server. A shell stands for the server here; the real one
+is in test_postgres.py."""
 
 import os
 import pathlib
