@@ -25,13 +25,16 @@ from harness.stores import Store, numbered
 
 pytestmark = [pytest.mark.waits, pytest.mark.soak]
 
-KEYS = size("KEYS", 1200)
+KEYS = size("KEYS", 1200)  # more than a batch
+LARGE = KEYS + size("KEYS", 0)  # twice as many at full size
 SMALL = size("JOBS", 20)
 SMALL_FILES = ("autoprewarm.blocks", "lfc_state", "pg_stat/a.stat")
 # Long enough to look at what a sweep has left before the verification removes it.
 LONG_WINDOW = f"--upload-window={5 + KEYS // 2000}s"
 # So slow that the sweep is under way when it is looked at.
-SLOWLY = f"--tenant-delete-rate={max(100, KEYS // 100)}"
+SLOWLY = f"--tenant-delete-rate={max(20, KEYS // 100)}"
+# The same, where a lease is waited for: it is as long as the pause between two batches and more.
+LESS_SLOWLY = f"--tenant-delete-rate={max(200, KEYS // 100)}"
 TIMEOUT_S = 60 + KEYS / 100
 SIGTERM_S = 10.0
 BATCH_S = 0.5  # from a batch's first key to its last
@@ -71,7 +74,7 @@ def test_kill_9_in_mid_sweep_and_another_janitor_goes_on_from_the_cursor(
     store.put_many(numbered(endpoint.gen_prefix(1), KEYS), b"four")
     store.put_many(numbered(endpoint.gen_prefix(2), 20))
     deletion = Deletion(endpoint, upto_gen=1)
-    first = launch.janitor(store, kafka, redis, *options(topics, SLOWLY))
+    first = launch.janitor(store, kafka, redis, *options(topics, LESS_SLOWLY))
     with ControlPlane(store, kafka, topics) as control:
         control.publish(deletion)
         wait_cursor(store, redis, deletion)
@@ -109,8 +112,7 @@ def test_small_deletions_pass_a_large_one_and_sigterm_leaves_its_cursor(
     endpoint: Endpoint,
 ):
     large = Deletion(endpoint, "tenant")
-    files = 2 * KEYS
-    store.put_many(numbered(endpoint.gen_prefix(1), files), b"four")
+    store.put_many(numbered(endpoint.gen_prefix(1), LARGE), b"four")
     small = [Deletion(Endpoint(), upto_gen=1) for _ in range(SMALL)]
     keys = [d.endpoint.key(name, 1) for d in small for name in SMALL_FILES]
     store.put_many(keys, b"four")
@@ -127,8 +129,8 @@ def test_small_deletions_pass_a_large_one_and_sigterm_leaves_its_cursor(
         launch.stop(janitor)  # checks for status 0
         assert time.monotonic() - began < SIGTERM_S
         left = list(store.listing(endpoint.gen_prefix(1)))
-        print(f"{len(left)} of {files} were left at the end")
-        assert 0 < len(left) < files
+        print(f"{len(left)} of {LARGE} were left at the end")
+        assert 0 < len(left) < LARGE
         assert control.all_completions(large) == []
         witness = Witness(store, redis, large, left)
         launch.janitor(store, kafka, redis, *options(topics, LONG_WINDOW))
@@ -137,7 +139,7 @@ def test_small_deletions_pass_a_large_one_and_sigterm_leaves_its_cursor(
         # Taken up by one and then by the other; and the first, which ended in order, has told of
         # all that it had removed.
         assert event["data"]["attempts"] >= 2
-        assert event["data"]["deleted"]["files"] == files + 1
+        assert event["data"]["deleted"]["files"] == LARGE + 1
         told = [parse(message)["id"] for message in control.completions.to_end()]
         assert sorted(told) == sorted(f"done:{d.job_id}" for d in (large, *small))
         control.no_dead_letters()
