@@ -242,12 +242,13 @@ mutants-check: ## Check that tests/mutants/*.toml fit the code
 # STORE=s3 takes Ceph RGW and Apache Kafka. Where Kafka's packages cannot be had, devstack says what
 # takes its place. TRUSTED_KEYS, READER_OPTS, WRITER_OPTS and JANITOR_OPTS reach it by environment.
 STACK = EPUFS_BIN=$(abspath $(B))/bin PYTHONPATH=tests $(PYTHON)
+DEMO_S3 = $(or $(filter s3,$(STORE)),$(POSTGRES))
 stack-deps:
-	$(Q)deploy/install-deps build demo $(if $(filter s3,$(STORE)),s3)
-	$(if $(filter s3,$(STORE)),$(if $(filter mock,$(EPUFS_BROKER)),,-$(Q)deploy/install-deps kafka))
+	$(Q)deploy/install-deps build demo $(if $(DEMO_S3),s3) $(if $(POSTGRES),postgres)
+	$(if $(DEMO_S3),$(if $(filter mock,$(EPUFS_BROKER)),,-$(Q)deploy/install-deps kafka))
 	$(Q)$(MAKE) $(if $(V),,-s) --no-print-directory -j2 programs tools
-demo: stack-deps ## Play the main job on real input and check it; STORE=s3
-	$(Q)$(STACK) -m demo $(if $(STORE),--store $(STORE))
+demo: stack-deps ## Play the main job on real input and check it; STORE=s3; POSTGRES=1: a warm restart
+	$(Q)$(STACK) -m demo $(if $(STORE),--store $(STORE)) $(if $(POSTGRES),--postgres)
 run: stack-deps ## Start the stack and leave it up; STORE=s3, TRUSTED_KEYS=dir, READER_OPTS= …
 	$(Q)$(STACK) -m devstack up $(if $(STORE),--store $(STORE))
 stop: ## Stop what `make run` started
@@ -259,8 +260,8 @@ fixtures: ## Make the PostgreSQL files of tests/fixtures anew
 
 # ---- Bench: docs/bench.md ----
 # In a folder of its own, so that it never measures a debug or sanitizer build. QUICK=1 is a trial,
-# BENCH=reader, deletion, million, endpoints, burst or duplicates one part, BENCH_OBJECTS=N what
-# deletion and million remove.
+# BENCH=reader, deletion, million, endpoints, burst, duplicates or compute one part, BENCH_OBJECTS=N
+# what deletion and million remove.
 BENCH_PROGRAMS = $(addprefix $(B)-bench/bench/,objects endpoints consume fakestore)
 bench: ## Measure reader and janitor against peers and ceilings, as ratios; QUICK=1, BENCH=part
 	$(Q)deploy/install-deps build demo s3 kafka bench

@@ -1,4 +1,4 @@
-"""make bench: reader and janitor against peers, as ratios.
+"""make bench: reader, janitor and epufs-compute against peers, as ratios.
 
     BENCH=reader       the reader against nginx
     BENCH=deletion     the janitor's deletion of many objects against the store's own ceiling
@@ -6,6 +6,7 @@
     BENCH=endpoints    deletions of small endpoints against a bare loop of the same requests
     BENCH=burst        a burst of them, one janitor against two
     BENCH=duplicates   events that ask again for what is open, against a bare consumer
+    BENCH=compute      what epufs-compute adds to a server's start and stop
 
     BENCH_OBJECTS=N    what deletion (100,000) and million (1,000,000) remove
     QUICK=1            a short trial: few rounds, small counts
@@ -22,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from bench import burst, deletion, duplicates, endpoints, million, proxies
+from bench import burst, compute, deletion, duplicates, endpoints, million, proxies
 from bench.measure import say
 from bench.part import Context
 from bench.table import Table
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[Context], list[Table]]] = {
     "endpoints": endpoints.run,
     "burst": burst.run,
     "duplicates": duplicates.run,
+    "compute": compute.run,
 }
 
 

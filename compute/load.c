@@ -19,6 +19,7 @@ struct item {
     int fd; /* the staged file; -1: not finished */
     char sha256[DIGEST_SIZE];
     const struct pgfile *kind;
+    bool is_wanted; /* it is fit, and not here */
 };
 
 struct load {
@@ -98,12 +99,14 @@ static int on_data(void *user, const void *bytes, size_t n, struct store_err *er
 static int on_end(void *user, struct store_err *err)
 {
     struct load *l = user;
+    (void)err;
     if (l->in_manifest)
         return 0;
     struct item *item = &l->items[l->n - 1];
     digest_end(l->digest, item->sha256);
     l->digest = NULL;
-    return staging_finish(l->staging, &item->fd, err);
+    staging_finish(l->staging, &item->fd);
+    return 0;
 }
 
 /* A try begins: what another one brought is void. */
@@ -176,37 +179,48 @@ static int check_item(const struct load *l, const struct item *item, struct stor
     return pgfiles_check(item->kind, item->fd, item->size, &l->cluster, err);
 }
 
-static int place_item(struct load *l, size_t number, struct store_err *err)
+/* Whether it is to be placed. */
+static void judge(struct load *l, struct item *item)
 {
-    struct item *item = &l->items[number];
     struct store_err why;
     char here[DIGEST_SIZE];
     if (check_item(l, item, &why) != 0) {
         skip(l, item->path, why.msg);
-        return 0;
+        return;
     }
     bool newer = is_newer_here(l, item, here);
-    if (newer || strcmp(here, item->sha256) == 0) {
+    item->is_wanted = !newer && strcmp(here, item->sha256) != 0;
+    if (!item->is_wanted)
         l->report->current++;
-        if (newer)
-            log_info("a file stays as it is here", LOG_S("path", item->path),
-                     LOG_S("reason", "it has changed since it was stored"));
-    } else {
-        if (staging_place(l->staging, number, item->path, err) != 0)
+    if (newer)
+        log_info("a file stays as it is here", LOG_S("path", item->path),
+                 LOG_S("reason", "it has changed since it was stored"));
+    if (l->state.is_known && state_find(&l->state, item->path))
+        state_set(&l->state, item->path, NULL, item->sha256);
+}
+
+static int place(struct load *l, struct store_err *err)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (!l->items[i].is_wanted)
+            continue;
+        if (staging_place(l->staging, i, l->items[i].path, err) != 0)
             return -1;
         l->report->placed++;
     }
-    if (l->state.is_known && state_find(&l->state, item->path))
-        state_set(&l->state, item->path, NULL, item->sha256);
     return 0;
 }
 
+/* All are judged, and on disk, before the first one takes its place. */
 static int place_all(struct load *l, struct store_err *err)
 {
-    int failed = 0;
-    for (size_t i = 0; !failed && i < l->n; i++)
-        failed = place_item(l, i, err);
     struct store_err unsynced;
+    for (size_t i = 0; i < l->n; i++)
+        judge(l, &l->items[i]);
+    for (size_t i = 0; i < l->n; i++)
+        if (l->items[i].is_wanted && staging_settle(l->staging, l->items[i].fd, err) != 0)
+            return -1;
+    int failed = place(l, err);
     if (staging_sync(l->staging, &unsynced) != 0 && !failed) {
         *err = unsynced;
         failed = -1;
@@ -236,8 +250,8 @@ static bool take_manifest(struct load *l)
 
 static int open_all(struct load *l, struct store_err *err)
 {
-    if (staging_open(l->conf->pgdata, l->deadline_ms, &l->staging, err) != 0 ||
-        pgfiles_cluster(staging_pgdata(l->staging), &l->cluster, err) != 0 ||
+    if (pgfiles_cluster_at(l->conf->pgdata, &l->cluster, err) != 0 ||
+        staging_open(l->conf->pgdata, l->deadline_ms, &l->staging, err) != 0 ||
         bearer_open(l->conf->token_file, &l->bearer, err) != 0)
         return -1;
     state_load(l->staging, l->bearer, &l->before);

@@ -113,6 +113,16 @@ int pgfiles_cluster(int pgdata, struct cluster *out, struct store_err *err)
     return store_err_set(err, STORE_INVALID, "pgdata is no PostgreSQL cluster: %s", cause.msg);
 }
 
+int pgfiles_cluster_at(const char *pgdata, struct cluster *out, struct store_err *err)
+{
+    int fd = open(pgdata, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return store_err_errno(err, errno, "pgdata: cannot open the folder '%s'", pgdata);
+    int failed = pgfiles_cluster(fd, out, err);
+    close(fd);
+    return failed;
+}
+
 /* ---- autoprewarm.blocks: "<<N>>", then N lines "database,tablespace,file,fork,block" ---- */
 
 /* Five numbers of 32 bits. */

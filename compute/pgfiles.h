@@ -31,6 +31,10 @@ extern const struct pgfile pgfiles[]; /* pattern NULL ends it */
  * STORE_INVALID when that is no cluster of version 10 or later. */
 int pgfiles_cluster(int pgdata, struct cluster *out, struct store_err *err);
 
+/* The same of PGDATA's path, before anything is written there: a folder that is no cluster yet is
+ * left as it is, since initdb wants it empty. */
+int pgfiles_cluster_at(const char *pgdata, struct cluster *out, struct store_err *err);
+
 /* The entry for a path; NULL: it is none of them. */
 const struct pgfile *pgfiles_find(const char *path);
 /* Size, version and form. Returns 0, or -1 with *err set: STORE_INVALID or STORE_CORRUPT. */

@@ -245,14 +245,19 @@ int staging_add(struct staging *s, const void *bytes, size_t n, struct store_err
     return 0;
 }
 
-int staging_finish(struct staging *s, int *fd, struct store_err *err)
+void staging_finish(struct staging *s, int *fd)
 {
-    if (fsync(s->file) != 0)
-        return store_err_errno(err, errno, "pgdata: cannot sync a file in '%s/%s'", s->pgdata_path,
-                               STAGING_FOLDER);
+    sync_file_range(s->file, 0, 0, SYNC_FILE_RANGE_WRITE); /* a start; fsync() tells what fails */
     *fd = s->file;
     s->file = -1;
-    return 0;
+}
+
+int staging_settle(const struct staging *s, int fd, struct store_err *err)
+{
+    if (fsync(fd) == 0)
+        return 0;
+    return store_err_errno(err, errno, "pgdata: cannot sync a file in '%s/%s'", s->pgdata_path,
+                           STAGING_FOLDER);
 }
 
 static void note_to_sync(struct staging *s, int folder)
@@ -328,12 +333,10 @@ int staging_write(struct staging *s, const char *name, const void *bytes, size_t
                   struct store_err *err)
 {
     static const char draft[] = NEW_PREFIX "state";
-    int fd = -1;
-    if (open_new(s, draft, err) != 0 || staging_add(s, bytes, n, err) != 0 ||
-        staging_finish(s, &fd, err) != 0)
+    if (open_new(s, draft, err) != 0 || staging_add(s, bytes, n, err) != 0)
         return -1;
-    close(fd);
-    if (renameat(s->folder, draft, s->folder, name) != 0 || fsync(s->folder) != 0)
+    close_file(s);
+    if (renameat(s->folder, draft, s->folder, name) != 0)
         return store_err_errno(err, errno, "pgdata: cannot write '%s/%s/%s'", s->pgdata_path,
                                STAGING_FOLDER, name);
     return 0;

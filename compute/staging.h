@@ -48,8 +48,11 @@ int staging_open_file(const struct staging *s, const char *path, uint64_t *size,
 enum { STAGING_MAX = 4096 };
 int staging_begin(struct staging *s, size_t number, struct store_err *err);
 int staging_add(struct staging *s, const void *bytes, size_t n, struct store_err *err);
-/* Syncs what was begun last. *fd is for reading it, and the caller's to close. */
-int staging_finish(struct staging *s, int *fd, struct store_err *err);
+/* Ends what was begun last, and has the kernel begin to write it. *fd is the caller's to read and
+ * to close. */
+void staging_finish(struct staging *s, int *fd);
+/* Waits until the file is on disk: each has to be before any is placed. */
+int staging_settle(const struct staging *s, int fd, struct store_err *err);
 /* Renames a finished one to its path below PGDATA; folders on the way are made when they are not
  * there. The path must be valid (scope_path_problem). Durable after staging_sync(). */
 int staging_place(struct staging *s, size_t number, const char *path, struct store_err *err);
@@ -60,7 +63,7 @@ int staging_sync(struct staging *s, struct store_err *err);
 
 /* Appends the file's content. STORE_NOT_FOUND: there is none. */
 int staging_read(const struct staging *s, const char *name, struct buf *out, struct store_err *err);
-/* Replaces it, whole and synced. */
+/* Replaces it, whole. A crash of the machine may undo that; one of the process does not. */
 int staging_write(struct staging *s, const char *name, const void *bytes, size_t n,
                   struct store_err *err);
 int staging_remove(struct staging *s, const char *name, struct store_err *err);

@@ -416,8 +416,8 @@ int store_files(const struct compute_conf *conf, struct store_report *r, struct 
         .conf = conf, .report = r, .deadline_ms = began_ms + conf->store_timeout_ms};
     *r = (struct store_report){.stored = 0};
     int failed = -1;
-    if (staging_open(conf->pgdata, s.deadline_ms, &s.staging, err) == 0 &&
-        pgfiles_cluster(staging_pgdata(s.staging), &s.cluster, err) == 0 &&
+    if (pgfiles_cluster_at(conf->pgdata, &s.cluster, err) == 0 &&
+        staging_open(conf->pgdata, s.deadline_ms, &s.staging, err) == 0 &&
         bearer_open(conf->token_file, &s.bearer, err) == 0) {
         state_load(s.staging, s.bearer, &s.state);
         look_at_all(&s);

@@ -1,5 +1,7 @@
 """Plays the main job of EPUFS on a stack of its own: python3 -m demo [--store folder|s3]
 
+With --postgres, the story of a PostgreSQL that restarts warm on another node, on the S3 stack.
+
 Exits with 0 when all was as promised, else with 1 and the ends of the logs. The stack is stopped
 in any case.
 """
@@ -16,6 +18,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from demo.postgres_story import PostgresStory
 from demo.stage import Mismatch
 from demo.story import Story
 from devstack import paths, stack
@@ -39,6 +42,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--store", choices=("folder", "s3"), default="folder")
+    parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--folder", type=pathlib.Path, default=FOLDER)
     return parser.parse_args(arguments)
 
@@ -88,6 +92,24 @@ All as promised.
   store: {"Ceph RGW" if options.store == "s3" else "a folder"}; broker: {about}""")
 
 
+def play_postgres(options: stack.Options) -> None:
+    began = time.monotonic()
+    with running(options) as env:
+        up = time.monotonic()
+        about = State.load(options.folder).broker
+        try:
+            with PostgresStory(env, options.folder.with_suffix(".svg")) as story:
+                story.play()
+        except Mismatch as error:
+            raise Mismatch(f"NOT as promised: {error}\n{logs(options.folder)}") from error
+        except (DevstackError, OSError, ValueError, http.client.HTTPException) as error:
+            raise DevstackError(f"{error}\n{logs(options.folder)}") from error
+    print(f"""
+All as promised.
+  {up - began:.1f} s to start, {story.stage.seconds():.1f} s to play
+  store: Ceph RGW; PostgreSQL 15 of Debian; broker: {about}""")
+
+
 def logs(folder: pathlib.Path) -> str:
     found = sorted((folder / "logs").glob("*.log"))
     return "\n".join(f"--- the end of {log} ---\n{log_tail(log, TAIL_LINES)}" for log in found)
@@ -104,10 +126,11 @@ def main() -> int:
     signal.signal(signal.SIGHUP, interrupted)
     for name, short in WINDOWS.items():
         os.environ[name] = f"{short} {os.environ.get(name, '')}"
-    options = stack.Options(folder=arguments.folder.resolve(), store=arguments.store)
+    store = "s3" if arguments.postgres else arguments.store
+    options = stack.Options(folder=arguments.folder.resolve(), store=store)
     try:
         with alone(options.folder):
-            play(options)
+            (play_postgres if arguments.postgres else play)(options)
     except (Mismatch, DevstackError) as error:
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1

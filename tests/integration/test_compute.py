@@ -101,6 +101,17 @@ def test_nothing_stored_is_a_cold_start(compute: Compute, second: PgData) -> Non
     assert second.files() == {}
 
 
+def test_what_is_no_cluster_yet_is_left_alone(compute: Compute, tmp_path: pathlib.Path) -> None:
+    """initdb wants its folder empty."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for command in ("load", "store"):
+        assert compute.run(command, empty).says("pgdata is no PostgreSQL cluster", "PG_VERSION")
+        assert list(empty.iterdir()) == []
+    missing = compute.load(tmp_path / "missing")
+    assert missing.says("starts cold", "cannot open the folder").status == 1
+
+
 def test_a_cluster_without_files_stores_nothing(
     compute: Compute, second: PgData, reader: Reader, endpoint: Endpoint, token: str
 ) -> None:
@@ -206,7 +217,7 @@ def test_a_content_that_the_manifest_does_not_know_stays_out(
 
 
 def test_a_replaced_compute_overwrites_nothing(
-    compute: Compute, first: PgData, second: PgData
+    compute: Compute, first: PgData, second: PgData, tmp_path: pathlib.Path
 ) -> None:
     assert compute.store(first).status == 0
     assert compute.load(second).status == 0
@@ -215,8 +226,9 @@ def test_a_replaced_compute_overwrites_nothing(
     first.write({BLOCKS: blocks(10)})  # it does not know that it was replaced
     done = compute.store(first)
     assert done.says("not everything was stored", "another compute has stored it").status == 1
-    assert compute.load(second).status == 0
-    assert second.files()[BLOCKS] == blocks(20)
+    third = PgData(tmp_path / "third")
+    assert compute.load(third).says("files loaded", "files=3", "refused=0").status == 0
+    assert third.files() == second.files()
 
 
 def test_a_load_makes_it_the_newest_again(compute: Compute, first: PgData, second: PgData) -> None:
@@ -236,10 +248,13 @@ def test_a_store_after_a_load_that_failed(
 ) -> None:
     """The state is void then; what is in the service is learned from its list."""
     assert compute.store(first).status == 0
+    assert compute.load(second).status == 0
+    first.write({BLOCKS: blocks(2)})
+    assert compute.store(first).status == 0
     nowhere = Compute(tmp_path / "x", "http://127.0.0.1:9", "http://127.0.0.1:9", token)
     assert nowhere.load(second, "--retries=0").says("starts cold").status == 1
     second.write({BLOCKS: blocks(4)})
-    assert compute.store(second).says("files=1").status == 0
+    assert compute.store(second).says("files=3").status == 0
     third = PgData(tmp_path / "third")
     assert compute.load(third).says("files loaded", "files=3").status == 0
     assert third.files()[BLOCKS] == blocks(4)

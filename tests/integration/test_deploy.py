@@ -19,7 +19,10 @@ DEPLOY = paths.ROOT / "deploy"
 KEYS = DEPLOY / "compose" / "keys"
 COMPOSE = paths.ROOT / "docker-compose.yml"
 DOCKERFILE = paths.ROOT / "Dockerfile"
-PROGRAMS = ("epufs-reader", "epufs-writer", "epufs-janitor")
+PROGRAMS = ("epufs-reader", "epufs-writer", "epufs-janitor", "epufs-compute")
+COMPUTE_UNIT = DEPLOY / "systemd" / "epufs-postgres.service"
+DROP_IN = DEPLOY / "systemd" / "postgresql-epufs.conf"
+POD = DEPLOY / "kubernetes" / "postgres.yaml"
 
 
 @pytest.fixture
@@ -78,19 +81,37 @@ def test_the_healthcheck_tells_ready_from_not(launch: Launcher, folder_store: St
 
 
 def option_variables() -> set[str]:
-    """EPUFS_* of all options of the three programs."""
+    """EPUFS_* of all options of the programs, and the token, which is none."""
     tables = (run([paths.program(program), "--help-markdown"]) for program in PROGRAMS)
     names = {
         name for table in tables for name in re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
     }
-    return {f"EPUFS_{name.upper()}" for name in names}
+    return {f"EPUFS_{name.upper()}" for name in names} | {"EPUFS_TOKEN"}
 
 
-@pytest.mark.parametrize("file", [COMPOSE, DOCKERFILE], ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", [COMPOSE, DOCKERFILE, COMPUTE_UNIT, DROP_IN, POD], ids=lambda file: file.name
+)
 def test_every_variable_is_an_option(file: pathlib.Path) -> None:
     """The programs ignore EPUFS_* that they do not know, so a typing error would go unseen."""
     used = set(re.findall(r"\bEPUFS_[A-Z0-9_]+", file.read_text(encoding="utf-8")))
     assert used and used <= option_variables()
+
+
+@pytest.mark.parametrize("file", [COMPUTE_UNIT, DROP_IN], ids=lambda file: file.name)
+def test_units_call_epufs_compute_as_it_wants(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Each command line of theirs, on a folder that is not there: cold, or not stored, never misused."""
+    text = file.read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = re.findall(r"^Exec\w+=-?/usr/local/bin/epufs-compute (.*)$", text, re.MULTILINE)
+    assert calls
+    for call in calls:
+        words = re.sub(r"--pgdata \S+", f"--pgdata {tmp_path}", call).split()
+        if "--" in words:
+            words[words.index("--") :] = ["--", "true"]
+        argv = [paths.program("epufs-compute"), *words]
+        env = {**os.environ, "EPUFS_URL": "http://127.0.0.1:9", "EPUFS_RETRIES": "0"}
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=env, check=False)
+        assert done.returncode in (0, 1) and "pgdata is no PostgreSQL cluster" in done.stderr
 
 
 def test_the_upload_window_covers_an_upload() -> None:

@@ -837,7 +837,7 @@ def test_help_lists_the_commands():
 
 
 NAMES = (
-    "run, status, list, show, retry, hold, release, cancel, delete, dlq list, dlq show"
+    "run, status, list, watch, show, retry, hold, release, cancel, delete, dlq list, dlq show"
     " or dlq replay"
 )
 MISUSE = {

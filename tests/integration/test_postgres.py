@@ -140,7 +140,7 @@ def test_warm_restart_detach_and_attach_anew(
     warm = First.of(second.cluster)
     for name, lookup_ms, query in (("cold", cold_ms, cold), ("warm", warm_ms, warm)):
         print(
-            f"\n{name}: first lookups {lookup_ms:.2f} ms each; first scan {query.ms:.0f} ms,"
+            f"\n{name}: first lookups {lookup_ms:.2f} ms; first scan {query.ms:.0f} ms,"
             f" {query.read} pages read, hit ratio {query.ratio:.3f}",
             end="",
         )
