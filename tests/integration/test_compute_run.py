@@ -82,7 +82,11 @@ class Wrapped:
         return int(found[1])
 
     def end(self) -> Run:
-        status = self.process.wait(30.0)
+        try:
+            status = self.process.wait(30.0)
+        finally:
+            if self.process.poll() is None:  # a failure leaves nothing running
+                os.killpg(self.process.pid, signal.SIGKILL)
         check_log(self.log)
         return Run(status, self.log)
 
