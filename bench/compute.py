@@ -75,9 +75,9 @@ class _Side:
         return _timed(["curl", "-sS", "--fail", "-H", f"@{self.header}", *arguments])
 
 
-def _round(side: _Side, other: _Side, number: int, result: Comparison) -> None:
+def _round(side: _Side, other: _Side, nth: int, result: Comparison) -> None:
     """`other` is the endpoint that curl stores to, so that it never meets our conditions."""
-    node = PgData(side.folder / f"node-{number}")
+    node = PgData(side.folder / f"node-{nth}")
     target = side.folder / "got.tar"
     turns: list[Callable[[], None]] = [
         lambda: result.load.append(_timed(side.compute.argv("load", node))),
@@ -85,7 +85,7 @@ def _round(side: _Side, other: _Side, number: int, result: Comparison) -> None:
             side.curl("-o", str(target), side.reader.url + side.endpoint.url)
         ),
     ]
-    for turn in turns if number % 2 else reversed(turns):
+    for turn in turns if nth % 2 else reversed(turns):
         turn()
     result.bare.append(_timed(["true"]))
     result.run.append(_timed(side.compute.argv("run", node, "--store-interval=0", "--", "true")))
