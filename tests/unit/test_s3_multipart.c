@@ -164,9 +164,20 @@ static void a_part_is_sent_again_by_itself(void **state)
     assert_completes(6);
 }
 
+static const char abort_line[] = "DELETE /bucket/pre/k?uploadId=up%2B1 ";
+
 static void assert_aborts(size_t number)
 {
-    assert_starts(number, "DELETE /bucket/pre/k?uploadId=up%2B1 ");
+    assert_starts(number, abort_line);
+}
+
+/* The peer may read it before a part that was given up on its way. */
+static void assert_aborted(void)
+{
+    size_t aborts = 0;
+    for (size_t i = 1; i <= b.peer.n_requests; i++)
+        aborts += strncmp(request(i)->head, abort_line, strlen(abort_line)) == 0;
+    assert_true(aborts > 0);
 }
 
 static void a_part_that_fails_removes_the_others(void **state)
@@ -189,7 +200,7 @@ static void a_caller_who_gives_up_leaves_no_parts(void **state)
     store_close(b.s);
     peer_stop(&b.peer);
     assert_in_range(b.peer.n_requests, 2, 4); /* whichever parts had gone by then */
-    assert_aborts(b.peer.n_requests);
+    assert_aborted();
 }
 
 static void a_cancel_removes_the_parts_before_it_ends(void **state)
@@ -209,7 +220,7 @@ static void a_cancel_removes_the_parts_before_it_ends(void **state)
     store_loop_free(b.loop);
     store_close(b.s);
     peer_stop(&b.peer);
-    assert_aborts(b.peer.n_requests);
+    assert_aborted();
 }
 
 static void a_completion_may_fail_late(void **state)
