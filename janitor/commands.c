@@ -91,9 +91,8 @@ static const struct option dlq_replay_options[] = {
 const struct command commands[] = {
     {"run", "", 0, 0, "Serve: take deletion events and see them through. The default.", no_options,
      "epufs-janitor run --config /etc/epufs/janitor.conf", false, NULL},
-    {"status", "", 0, 0,
-     "How many deletions are open, the oldest, what each janitor does.", json_options,
-     "epufs-janitor status --json | jq .totals", false, command_status},
+    {"status", "", 0, 0, "How many deletions are open, the oldest, what each janitor does.",
+     json_options, "epufs-janitor status --json | jq .totals", false, command_status},
     {"list", "", 0, 0, "The open deletions.", list_options,
      "epufs-janitor list --state failed --older-than 1h", false, command_list},
     {"watch", "", 0, 0, "Follow janitors and deletions live, as Redis passes it on.", watch_options,
