@@ -1,13 +1,12 @@
 #include "compute/bearer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/codec.h"
+#include "base/read_file.h"
 #include "base/xalloc.h"
 
 struct bearer {
@@ -25,21 +24,6 @@ static void forget(char *token)
 }
 
 /* ---- Its text ---- */
-
-static ssize_t read_file(const char *path, char *out, size_t cap)
-{
-    size_t len = 0;
-    ssize_t n = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    while (len < cap && ((n = read(fd, out + len, cap - len)) > 0 || (n < 0 && errno == EINTR)))
-        len += n > 0 ? (size_t)n : 0;
-    int saved_errno = errno;
-    close(fd);
-    errno = saved_errno;
-    return n < 0 ? -1 : (ssize_t)len;
-}
 
 /* Without the white space around it, as files have it at their end. NULL: not a token's text. */
 static char *trimmed(const char *text, size_t n, const char *where, struct store_err *err)
@@ -75,7 +59,7 @@ static char *read_token(const char *file, struct store_err *err)
         return NULL;
     }
     char *text = xmalloc(BEARER_MAX_BYTES + 64), *token = NULL;
-    ssize_t n = read_file(file, text, BEARER_MAX_BYTES + 64);
+    ssize_t n = read_file_head(file, text, BEARER_MAX_BYTES + 64);
     if (n < 0)
         store_err_errno(err, errno, "cannot read the token's file '%s'", file);
     else

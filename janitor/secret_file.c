@@ -1,29 +1,12 @@
 #include "janitor/secret_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/read_file.h"
 #include "base/xalloc.h"
-
-/* Reads up to cap bytes; -1 with errno set. */
-static ssize_t read_all(const char *path, char *out, size_t cap)
-{
-    size_t len = 0;
-    ssize_t n = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    while (len < cap && ((n = read(fd, out + len, cap - len)) > 0 || (n < 0 && errno == EINTR)))
-        len += n > 0 ? (size_t)n : 0;
-    int saved_errno = errno;
-    close(fd);
-    errno = saved_errno;
-    return n < 0 ? -1 : (ssize_t)len;
-}
 
 static int check(const char *path, const char *text, size_t len, struct store_err *err)
 {
@@ -38,7 +21,7 @@ static int check(const char *path, const char *text, size_t len, struct store_er
 char *secret_file_read(const char *path, struct store_err *err)
 {
     char *text = xmalloc(SECRET_FILE_MAX + 2);
-    ssize_t got = read_all(path, text, SECRET_FILE_MAX + 1);
+    ssize_t got = read_file_head(path, text, SECRET_FILE_MAX + 1);
     int failed = 0;
     if (got < 0)
         failed = store_err_errno(err, errno, "cannot read the secret's file '%s'", path);
