@@ -16,7 +16,6 @@
 enum {
     MAX_JANITORS = 32,
     WAIT_MS = 500,
-    SILENT_AFTER = 5, /* heartbeats that may be missing */
     PAINT_EVERY_MS = 200,
     DEFAULT_ROWS = 40,
     FRAME_ROWS = 6, /* what a picture has besides janitors and jobs */
@@ -204,7 +203,7 @@ static void drop_silent(struct watch *w, uint64_t now_ms)
 {
     for (size_t i = w->n; i-- > 0;) {
         struct seen *s = &w->janitors[i];
-        if (now_ms - s->heard_ms < s->now.every_ms * SILENT_AFTER)
+        if (now_ms - s->heard_ms < s->now.every_ms * NOTICE_MISSED)
             continue;
         if (!w->call->own->json && !w->paints)
             say(&s->now, "is silent", "");

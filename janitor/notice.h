@@ -10,7 +10,12 @@
 
 #include "janitor/job.h"
 
-enum { NOTICE_MAX_JOBS = 100, NOTICE_MAX_TROUBLES = 4, NOTICE_TROUBLE_SIZE = 200 };
+enum {
+    NOTICE_MAX_JOBS = 100,
+    NOTICE_MAX_TROUBLES = 4,
+    NOTICE_TROUBLE_SIZE = 200,
+    NOTICE_MISSED = 5, /* of those to be expected, until the janitor counts as silent */
+};
 
 struct notice_lane {
     uint64_t workers, running;

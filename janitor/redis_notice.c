@@ -10,7 +10,6 @@
 #include "janitor/redis_link.h"
 
 enum {
-    MISSED = 5, /* heartbeats that may fail to come */
     FORGET_S = 3600,
     KEY_SIZE = LEDGER_OWNER_SIZE + 16,
 };
@@ -70,7 +69,7 @@ static bool keep(struct redis_notice *r, const struct notice *n, const char *bea
 {
     char key[KEY_SIZE], ms[24], now[24], old[24];
     key_of(n->janitor, key);
-    snprintf(ms, sizeof(ms), "%" PRIu64, n->every_ms * MISSED);
+    snprintf(ms, sizeof(ms), "%" PRIu64, n->every_ms * NOTICE_MISSED);
     snprintf(now, sizeof(now), "%" PRId64, n->at_s);
     snprintf(old, sizeof(old), "%" PRId64, n->at_s - FORGET_S);
     const char *set[] = {"SET", key, beat, "PX", ms};

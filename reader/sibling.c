@@ -67,12 +67,12 @@ static void list_page(void *user, const struct store_page *page)
     s->token = page->next_token ? xstrdup(page->next_token) : NULL;
 }
 
-static void list_next(struct sibling_search *s);
+static int start_list(struct sibling_search *s, struct store_err *err);
 
 static void list_done(void *user, const struct store_err *err, const struct store_info *info)
 {
     struct sibling_search *s = user;
-    struct store_err many;
+    struct store_err failed;
     (void)info;
     s->lister = NULL;
     if (!s->rq) {
@@ -80,23 +80,23 @@ static void list_done(void *user, const struct store_err *err, const struct stor
     } else if (err->code != STORE_OK) {
         end(s, err, false);
     } else if (s->token && ++s->pages == MAX_PAGES) {
-        store_err_set(&many, STORE_NO_SPACE, "%s has too many generations", s->prefix);
-        end(s, &many, false);
+        store_err_set(&failed, STORE_NO_SPACE, "%s has too many generations", s->prefix);
+        end(s, &failed, false);
     } else if (s->token) {
-        list_next(s);
+        if (start_list(s, &failed) != 0)
+            end(s, &failed, false);
     } else {
         check_fence(s);
     }
 }
 
-static void list_next(struct sibling_search *s)
+/* The first page, or the next. */
+static int start_list(struct sibling_search *s, struct store_err *err)
 {
     static const struct store_list_cb cb = {list_page, list_done};
     const struct store_list_opts opts = {.delimiter = '/', .token = s->token};
-    struct store_err err;
-    s->lister = store_list(s->rq->files, s->rq->worker->loop, s->prefix, &opts, &cb, s, &err);
-    if (!s->lister)
-        end(s, &err, false);
+    s->lister = store_list(s->rq->files, s->rq->worker->loop, s->prefix, &opts, &cb, s, err);
+    return s->lister ? 0 : -1;
 }
 
 struct sibling_search *sibling_start(struct request *rq,
@@ -104,15 +104,12 @@ struct sibling_search *sibling_start(struct request *rq,
                                                   bool deleted, uint64_t gen),
                                      void *user, struct store_err *err)
 {
-    static const struct store_list_cb cb = {list_page, list_done};
-    const struct store_list_opts opts = {.delimiter = '/'};
     struct sibling_search *s = xcalloc(1, sizeof(*s));
     s->rq = rq;
     s->done = done;
     s->user = user;
     layout_generations(&rq->route.scope, s->prefix);
-    s->lister = store_list(rq->files, rq->worker->loop, s->prefix, &opts, &cb, s, err);
-    if (s->lister)
+    if (start_list(s, err) == 0)
         return s;
     release(s);
     return NULL;
