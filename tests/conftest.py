@@ -7,7 +7,7 @@ module) and topics.
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     for about in sorted(_brokers(config)):
         terminalreporter.write_line(f"The broker was {about}.")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """A failed test shows what the programs that it used have logged."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        used = getattr(item, "funcargs", {}).values()
+        for launcher in [one for one in used if isinstance(one, Launcher)]:
+            report.sections += launcher.logs().items()
 
 
 def _make_topics(kafka: Broker) -> Topics:

@@ -17,6 +17,7 @@ _UNWANTED = re.compile(
 )
 # A second for a balancer to notice that a program is leaving; here nobody has to notice.
 _NO_DELAY = "--drain-delay=0"
+LOG_TAIL = 6000  # characters of a log that a failed test shows
 
 
 def check_log(program: Program) -> None:
@@ -28,8 +29,12 @@ def check_log(program: Program) -> None:
 def check_end(program: Program, status: int | None) -> None:
     """Status 0, unless the test killed it."""
     check_log(program)
-    tail = program.process.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    tail = _tail(program.process.log, 2000)
     assert status in (0, -signal.SIGKILL), f"{program.name} ended with {status}:\n{tail}"
+
+
+def _tail(log: pathlib.Path, length: int) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-length:]
 
 
 class Launcher:
@@ -109,6 +114,11 @@ class Launcher:
         self._programs.clear()
         for program, status in ended:
             check_end(program, status)
+
+    def logs(self) -> dict[str, str]:
+        """The end of each program's log, also of those that are over."""
+        files = sorted(self.folder.glob("*.log"))
+        return {file.name: _tail(file, LOG_TAIL) for file in files}
 
     def _name(self, program: str) -> str:
         taken = len(list(self.folder.glob(f"{program}-*.log")))
