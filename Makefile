@@ -260,8 +260,8 @@ fixtures: ## Make the PostgreSQL files of tests/fixtures anew
 
 # ---- Bench: docs/bench.md ----
 # In a folder of its own, so that it never measures a debug or sanitizer build. QUICK=1 is a trial,
-# BENCH=reader, deletion, million, endpoints, burst, duplicates or compute one part, BENCH_OBJECTS=N
-# what deletion and million remove.
+# BENCH=reader, deletion, million, endpoints, beside, burst, duplicates or compute one part,
+# BENCH_OBJECTS=N what deletion, million and beside remove.
 BENCH_PROGRAMS = $(addprefix $(B)-bench/bench/,objects endpoints consume fakestore)
 bench: ## Measure reader and janitor against peers and ceilings, as ratios; QUICK=1, BENCH=part
 	$(Q)deploy/install-deps build demo s3 kafka bench

@@ -4,11 +4,12 @@
     BENCH=deletion     the janitor's deletion of many objects against the store's own ceiling
     BENCH=million      the same on the fake store, with its memory and what it asks of Redis
     BENCH=endpoints    deletions of small endpoints against a bare loop of the same requests
+    BENCH=beside       the same alone, and beside a large deletion
     BENCH=burst        a burst of them, one janitor against two
     BENCH=duplicates   events that ask again for what is open, against a bare consumer
     BENCH=compute      what epufs-compute adds to a server's start and stop
 
-    BENCH_OBJECTS=N    what deletion (100,000) and million (1,000,000) remove
+    BENCH_OBJECTS=N    what deletion (100,000), million (1,000,000) and beside (200,000) remove
     QUICK=1            a short trial: few rounds, small counts
 
 Without BENCH all of them, one after the other. docs/bench.md says how to read the tables.
@@ -23,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from bench import burst, compute, deletion, duplicates, endpoints, million, proxies
+from bench import beside, burst, compute, deletion, duplicates, endpoints, million, proxies
 from bench.measure import say
 from bench.part import Context
 from bench.table import Table
@@ -34,6 +35,7 @@ PARTS: dict[str, Callable[[Context], list[Table]]] = {
     "deletion": deletion.run,
     "million": million.run,
     "endpoints": endpoints.run,
+    "beside": beside.run,
     "burst": burst.run,
     "duplicates": duplicates.run,
     "compute": compute.run,

@@ -21,20 +21,16 @@ from devstack.rgw import Rgw
 from harness.deletions import Deletion
 from harness.ids import Endpoint
 
-WORKERS = 4  # threads of each lane
-
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    janitors: int
-    workers: int = WORKERS
-
-    def __str__(self) -> str:
-        plural = "s" if self.janitors > 1 else ""
-        return f"{self.janitors} janitor{plural}, {self.workers} workers a lane"
+    name: str
+    janitors: int = 1
+    more: tuple[str, ...] = ()
 
 
-ONE, TWO, WIDE = Side(1), Side(2), Side(1, 4 * WORKERS)
+ONE, TWO = Side("1 janitor"), Side("2 janitors", 2)
+WIDE = Side("1 janitor, workers=64", more=("--workers=64",))
 
 
 def run(context: Context) -> list[Table]:
@@ -57,7 +53,7 @@ def _compare(
     rounds = context.pick(2, 1)
     return in_turns(
         {
-            str(side): functools.partial(_once, context.folder, shared, store, side, events)
+            side.name: functools.partial(_once, context.folder, shared, store, side, events)
             for side in sides
         },
         rounds,
@@ -74,7 +70,7 @@ def _once(
         f"s3://{store.bucket}/burst",
         store.s3.env(),
         size=side.janitors,
-        more=[f"--workers={side.workers}"],
+        more=side.more,
     )
     with janitors:
         return fleet.burst(janitors, deletions)
@@ -82,7 +78,7 @@ def _once(
 
 def _table(store: str, shared: Services, sides: dict[str, list[Burst]]) -> Table:
     rates = {name: [b.run.per_s for b in bursts] for name, bursts in sides.items()}
-    of_one = rates[str(ONE)]
+    of_one = rates[ONE.name]
     rows = []
     for name, bursts in sides.items():
         each = ratios(rates[name], of_one)

@@ -10,6 +10,7 @@ deletion. How many requests each side needs is counted on the fake store in the 
 import dataclasses
 import pathlib
 import uuid
+from collections.abc import Mapping
 
 from bench import fleet
 from bench.fakestore import FakeStore
@@ -35,47 +36,54 @@ class Bench:
     """One store, and both sides."""
 
     folder: pathlib.Path
-    programs: pathlib.Path
     shared: Services
-    store: Store
-    count: int
-
-    @property
-    def url(self) -> str:
-        return f"s3://{self.store.bucket}/endpoints"
-
-    def _program(self, what: str, mark: str, in_flight: int) -> Run:
-        argv = [str(self.programs / "endpoints"), what, self.url, mark, str(self.count)]
-        env = self.store.s3.env()
-        return Run.parse(
-            run_program([*argv, str(in_flight)], env=env, timeout_s=120 + self.count / 10)
-        )
-
-    def fill(self) -> str:
-        mark = uuid.uuid4().hex[:8]
-        self._program("fill", mark, FILL_IN_FLIGHT)
-        return mark
+    small: "Small"
 
     def loop(self) -> Run:
-        return self._program("delete", self.fill(), IN_FLIGHT)
+        return self.small.program("delete", self.small.fill(), IN_FLIGHT)
 
     def janitor(self) -> Run:
-        deletions = _deletions(self.fill(), self.count)
+        deletions = self.small.plant()
         with self.fleet() as janitor:
             done = fleet.burst(janitor, deletions)
-            _check_files(janitor, FILES * self.count)
+            _check_files(janitor, FILES * self.small.count)
         return done.run
 
     def fleet(self) -> Fleet:
         workers = f"--workers={WORKERS}"
-        env = self.store.s3.env()
-        return Fleet(self.folder / "janitors", self.shared, self.url, env, more=[workers])
+        folder, store = self.folder / "janitors", self.small
+        return Fleet(folder, self.shared, store.url, store.env, more=[workers])
 
 
-def _deletions(mark: str, count: int) -> list[Deletion]:
-    """Of what bench/endpoints has filled."""
-    ids = (f"{mark}{number:024d}" for number in range(count))
-    return [Deletion(Endpoint(name, name, "ep-bench"), upto_gen=1) for name in ids]
+@dataclasses.dataclass(frozen=True)
+class Small:
+    """Endpoints with FILES files each, as bench/endpoints makes them, in a store of any kind."""
+
+    programs: pathlib.Path
+    url: str
+    env: Mapping[str, str]
+    count: int
+
+    def program(self, what: str, mark: str, in_flight: int) -> Run:
+        argv = [str(self.programs / "endpoints"), what, self.url, mark, str(self.count)]
+        timeout_s = 120 + self.count / 10
+        return Run.parse(run_program([*argv, str(in_flight)], env=self.env, timeout_s=timeout_s))
+
+    def fill(self) -> str:
+        mark = uuid.uuid4().hex[:8]
+        self.program("fill", mark, FILL_IN_FLIGHT)
+        return mark
+
+    def plant(self) -> list[Deletion]:
+        """Makes new ones, and what asks for their end."""
+        mark = self.fill()
+        ids = (f"{mark}{number:024d}" for number in range(self.count))
+        return [Deletion(Endpoint(name, name, "ep-bench"), upto_gen=1) for name in ids]
+
+
+def _bench(context: Context, shared: Services, store: Store, count: int) -> Bench:
+    url, env = f"s3://{store.bucket}/endpoints", store.s3.env()
+    return Bench(context.folder, shared, Small(context.programs, url, env, count))
 
 
 def _check_files(janitor: Fleet, expected: int) -> None:
@@ -91,7 +99,7 @@ def run(context: Context) -> list[Table]:
     with fleet.services(context.folder) as shared:
         requests = _count_requests(context, shared)
         with Rgw(context.folder / "rgw") as rgw:
-            bench = Bench(context.folder, context.programs, shared, rgw, count)
+            bench = _bench(context, shared, rgw, count)
             sides = in_turns({"loop": bench.loop, "janitor": bench.janitor}, rounds)
     return [_table(shared, sides), requests]
 
@@ -121,7 +129,7 @@ def _table(shared: Services, sides: dict[str, list[Run]]) -> Table:
 def _count_requests(context: Context, shared: Services) -> Table:
     count, rows = 200, []
     with FakeStore(context.folder, context.programs / "fakestore") as store:
-        bench = Bench(context.folder, context.programs, shared, store, count)
+        bench = _bench(context, shared, store, count)
         for name, side in (("loop", bench.loop), ("janitor", bench.janitor)):
             before = store.counters()
             side()

@@ -34,6 +34,7 @@ class Message:
     key: bytes | None
     value: bytes | None
     headers: Mapping[str, bytes | None]
+    time_ms: int  # its producer's clock; Unix time
 
 
 def _settings(bootstrap: str) -> dict[str, Any]:
@@ -195,6 +196,7 @@ class TopicReader:
             got.key(),
             got.value(),
             dict(got.headers() or []),
+            got.timestamp()[1],
         )
         self.seen.append(message)
         return message
