@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import pathlib
 import shutil
 import time
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from bench import fleet
 from bench.endpoints import FILES, Small
 from bench.fleet import WINDOW_S, Fleet, Message, Services
-from bench.measure import Run, in_turns, limit_objects, median, say
+from bench.measure import in_turns, limit_objects, median, say
 from bench.part import Context
 from bench.removal import FILL_IN_FLIGHT
 from bench.table import Table, number, ratios, short, spread
@@ -59,50 +60,48 @@ class Bench:
     large: int
 
     def alone(self) -> Times:
-        with self.place() as place:
-            small = Small(self.context.programs, place.url, place.env, self.small).plant()
-            with self._fleet(place) as janitor:
-                janitor.wait_for_partitions()
-                asked = _ask(janitor, small)
-                ended = _ends(janitor, len(small))
-        return _times(asked, ended)
+        return self._round(None)
 
     def beside(self) -> Times:
+        return self._round(Deletion(Endpoint(), "tenant"))
+
+    def _round(self, large: Deletion | None) -> Times:
         with self.place() as place:
             small = Small(self.context.programs, place.url, place.env, self.small).plant()
-            large = Deletion(Endpoint(), "tenant")
-            self._fill(place, large)
+            if large:
+                self._fill(place, large)
             with self._fleet(place) as janitor:
                 janitor.wait_for_partitions()
-                fleet.publish(janitor.kafka, janitor.topics.deletions, [Message.of(large)])
-                janitor.wait_for_metric(fleet.DELETED, 1, 60)
+                if large:
+                    fleet.publish(janitor.kafka, janitor.topics.deletions, [Message.of(large)])
+                    janitor.wait_for_metric(fleet.DELETED, 1, 60)
                 asked = _ask(janitor, small)
-                ended = _ends(janitor, len(small) + 1)
-        return _times(asked, ended, before=ended.pop(large.job_id) - WINDOW_S)
+                ended = _ends(janitor, len(small) + (large is not None))
+        over = ended[large.job_id] - WINDOW_S if large else math.inf
+        return _times(asked, ended, over)
 
     def _fleet(self, place: Place) -> Fleet:
         return Fleet(self.context.folder / "janitors", self.shared, place.url, place.env)
 
-    def _fill(self, place: Place, large: Deletion) -> Run:
+    def _fill(self, place: Place, large: Deletion) -> None:
         prefix = large.endpoint.gen_prefix(1)
         argv = [str(self.context.programs / "objects"), "fill", place.url, prefix]
         argv += [str(self.large), str(FILL_IN_FLIGHT)]
-        return Run.parse(run_program(argv, env=place.env, timeout_s=TIMEOUT_S))
+        run_program(argv, env=place.env, timeout_s=TIMEOUT_S)
 
 
 def _ask(janitor: Fleet, deletions: Sequence[Deletion]) -> dict[str, float]:
     """Publishes them; when each was, by its job."""
-    publisher = kafka_client.Publisher(janitor.kafka.bootstrap)
     asked: dict[str, float] = {}
-    began = time.time()
-    for nth, deletion in enumerate(deletions):
-        time.sleep(max(began + nth / SMALL_PER_S - time.time(), 0))
-        message = Message.of(deletion)
-        asked[deletion.job_id] = time.time()
-        publisher.send(
-            janitor.topics.deletions, message.value, key=message.key, headers=message.headers
-        )
-    publisher.flush(fleet.PUBLISH_S)
+
+    def paced() -> Iterator[Message]:
+        began = time.time()
+        for nth, deletion in enumerate(deletions):
+            time.sleep(max(began + nth / SMALL_PER_S - time.time(), 0))
+            asked[deletion.job_id] = time.time()
+            yield Message.of(deletion)
+
+    fleet.publish(janitor.kafka, janitor.topics.deletions, paced())
     return asked
 
 
@@ -114,11 +113,10 @@ def _ends(janitor: Fleet, count: int) -> dict[str, float]:
     return {json.loads(m.value or b"")["data"]["job_id"]: m.time_ms / 1000 for m in messages}
 
 
-def _times(asked: dict[str, float], ended: dict[str, float], before: float | None = None) -> Times:
+def _times(asked: dict[str, float], ended: dict[str, float], over: float) -> Times:
+    """Of those that were asked for before `over`."""
     took = [
-        1000 * (ended[job] - began - WINDOW_S)
-        for job, began in asked.items()
-        if before is None or began < before
+        1000 * (ended[job] - began - WINDOW_S) for job, began in asked.items() if began < over
     ]
     return Times(sorted(took))
 

@@ -73,6 +73,7 @@ class Message:
 
 
 def publish(kafka: Broker, topic: str, messages: Iterable[Message]) -> None:
+    """Each one as it comes: an iterable may take its time."""
     publisher = kafka_client.Publisher(kafka.bootstrap)
     for m in messages:
         publisher.send(topic, m.value, key=m.key, headers=m.headers, partition=m.partition)

@@ -92,7 +92,7 @@ def limit_objects(wanted: int) -> int:
     match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
     room = int(match[1]) // 2 // KIB_PER_OBJECT if match else wanted
     if room < wanted:
-        say(f"deletion: only {room} objects instead of {wanted}: Ceph keeps them in memory")
+        say(f"only {room} objects instead of {wanted}: Ceph keeps them in memory")
     return min(room, wanted)
 
 

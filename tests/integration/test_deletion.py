@@ -5,7 +5,7 @@ import datetime
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,7 +22,6 @@ from harness.deletions import (
     TopicNames,
     parse,
     rfc3339,
-    until,
 )
 from harness.ids import Endpoint
 from harness.launch import Launcher
