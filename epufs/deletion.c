@@ -414,6 +414,7 @@ static void sweep_opts(const struct deletion *d, const struct sweep_how *how,
         .uploads = how->uploads,
         .dry_run = d->dry_run,
         .batches_in_flight = how->batches,
+        .yielding = true,
     };
     layout_scope(&d->scope, prefix);
     if (d->scope.kind == SCOPE_ENDPOINT &&

@@ -147,6 +147,7 @@ static struct purge *purge_new(const char *prefix, const struct store_delete_pre
         return NULL;
     }
     p->opts.batches_in_flight = bounded(o->batches_in_flight, DEFAULT_BATCHES, PURGE_MAX_BATCHES);
+    purge_window_init(&p->window, p->opts.batches_in_flight, o->yielding);
     p->opts.listings_in_flight =
         bounded(o->listings_in_flight, default_listings(&p->opts), PURGE_MAX_LISTERS);
     p->opts.timeout_ms = bounded(o->timeout_ms, DEFAULT_TIMEOUT_MS, UINT32_MAX);

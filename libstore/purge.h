@@ -1,6 +1,6 @@
 /* purge.h - the removal of a prefix, as its files share it: purge.c takes it from pass to pass and
- * tells the caller, purge_batch.c removes what was listed, purge_list.c lists and splits ranges,
- * purge_range.c says where.
+ * tells the caller, purge_batch.c removes what was listed, purge_window.c says how many batches at
+ * once, purge_list.c lists and splits ranges, purge_range.c says where.
  *
  * There are up to two passes: unfinished uploads first, since one that completed later would put an
  * object, then objects or versions. A pass begins with one range, all of the prefix. While
@@ -18,6 +18,7 @@
 
 #include "libstore/op.h"
 #include "libstore/purge_range.h"
+#include "libstore/purge_window.h"
 
 enum {
     PURGE_MAX_BATCHES = 64,
@@ -35,6 +36,9 @@ struct batch {
     struct purge *purge;
     store_op *op;       /* under way; NULL: it waits, or has failed */
     uint64_t listed_ms; /* when the page was asked for */
+    uint64_t began_ms;  /* its removal */
+    uint32_t trial;     /* the window's, then */
+    uint32_t at_once;   /* the most that were under way with it */
     uint64_t bytes;
     size_t n;
     struct store_entry *entries; /* with their texts in one block; NULL: handed over */
@@ -77,6 +81,7 @@ struct purge {
     /* In the order they were made. */
     struct batch *batches[PURGE_MAX_BATCHES + PURGE_AHEAD * PURGE_MAX_LISTERS];
     size_t n_batches;
+    struct purge_window window;
 
     struct store_progress progress;
     char cursor[STORE_MAX_KEY + 1];

@@ -22,9 +22,12 @@ size_t batches_running(const struct purge *p)
 size_t batches_room(const struct purge *p, size_t listings)
 {
     /* Pages are listed ahead, so that batches that end together are followed by the next at once;
-     * with a single batch there is strictly one thing after the other. */
-    size_t window = p->opts.batches_in_flight;
-    size_t most = window + least(window - 1, (size_t)PURGE_AHEAD * p->opts.listings_in_flight);
+     * with a single batch there is strictly one thing after the other. Where pages get too old to
+     * be used there are fewer of them. */
+    size_t window = p->window.size, ahead = PURGE_AHEAD * (size_t)p->opts.listings_in_flight;
+    if (p->opts.modified_before_s)
+        ahead = least(ahead, PURGE_AHEAD * window);
+    size_t most = window + least(ahead, p->window.most - 1);
     return p->n_batches + listings < most ? most - p->n_batches - listings : 0;
 }
 
@@ -72,7 +75,8 @@ static void batch_done(void *user, const struct store_err *err, const struct sto
         purge_fail(p, err); /* b stays, and holds the cursor */
         return;
     }
-    uint64_t n = b->n, bytes = b->bytes;
+    uint64_t n = b->n, bytes = b->bytes, took_ms = clock_mono_ms() - b->began_ms;
+    purge_window_ended(&p->window, b->trial, b->at_once, (uint32_t)n, took_ms);
     batch_remove(p, b);
     count(p, n, bytes);
 }
@@ -91,24 +95,32 @@ static uint32_t batch_time(const struct purge *p, const struct batch *b, struct 
     return 0;
 }
 
+static void batch_start(struct purge *p, struct batch *b)
+{
+    struct store_err err = {0};
+    uint32_t time_ms = batch_time(p, b, &err);
+    b->began_ms = clock_mono_ms();
+    b->trial = p->window.trial;
+    if (time_ms)
+        b->op = store_delete_listed(p->op.store, p->op.loop, p->pass, b->entries, b->n, time_ms,
+                                    batch_done, b, &err);
+    if (!b->op)
+        purge_fail(p, &err);
+    free(b->entries);
+    b->entries = NULL;
+}
+
 void batches_start(struct purge *p)
 {
     size_t running = batches_running(p);
-    for (size_t i = 0; i < p->n_batches && running < p->opts.batches_in_flight; i++) {
-        struct batch *b = p->batches[i];
-        struct store_err err = {0};
-        if (p->stopping || b->op)
-            continue;
-        uint32_t time_ms = batch_time(p, b, &err);
-        if (time_ms)
-            b->op = store_delete_listed(p->op.store, p->op.loop, p->pass, b->entries, b->n, time_ms,
-                                        batch_done, b, &err);
-        if (!b->op)
-            purge_fail(p, &err);
-        free(b->entries);
-        b->entries = NULL;
-        running++;
-    }
+    for (size_t i = 0; i < p->n_batches && running < p->window.size && !p->stopping; i++)
+        if (!p->batches[i]->op) {
+            batch_start(p, p->batches[i]);
+            running++;
+        }
+    for (size_t i = 0; i < p->n_batches; i++)
+        if (p->batches[i]->op && p->batches[i]->at_once < running)
+            p->batches[i]->at_once = (uint32_t)running;
 }
 
 void batches_cancel(struct purge *p)

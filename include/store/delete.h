@@ -56,8 +56,11 @@ struct store_delete_prefix_opts { /* all zero is a valid default */
     /* Also unfinished multipart uploads: looked for from the start, also with a cursor, and aborted
      * before any object goes. */
     bool uploads;
-    bool dry_run;                /* only count; one listing at a time */
-    uint32_t batches_in_flight;  /* 0: 8; at most 64 */
+    bool dry_run;               /* only count; one listing at a time */
+    uint32_t batches_in_flight; /* 0: 8; at most 64 */
+    /* Begins with one batch, and has no more of them under way than make it faster: on a store
+     * that is busy with one of them, other requests would have to wait behind all. */
+    bool yielding;
     uint32_t listings_in_flight; /* 0: half as many, at least 4; at most 16 */
     uint32_t timeout_ms;         /* of each listing and each batch; 0: 120 s */
 };

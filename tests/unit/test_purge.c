@@ -178,6 +178,30 @@ static void the_window_bounds_what_is_under_way(void **state)
     give_up(f, &r);
 }
 
+/* The store answers at once, so more at a time would bring more. */
+static void a_yielding_one_begins_with_one_and_goes_on_to_all(void **state)
+{
+    struct fake *f = *state;
+    struct removal r = {0};
+    const struct store_delete_prefix_opts opts = {.batches_in_flight = 4, .yielding = true};
+    f->hold_batches = true;
+    removal_begin(&f->store, f->loop, "p/", &opts, &r);
+    turn(f, 50);
+    assert_int_equal(f->n_held, 1);
+    while (f->n_held < 4 && !r.done) {
+        fake_release(f, 0);
+        turn(f, 20);
+    }
+    assert_false(r.done);
+    f->hold_batches = false;
+    while (f->n_held)
+        fake_release(f, 0);
+    while (!r.done)
+        turn(f, 1);
+    assert_int_equal(r.err.code, STORE_OK);
+    assert_int_equal(left(f), 0);
+}
+
 static void with_one_batch_one_thing_follows_the_other(void **state)
 {
     struct fake *f = *state;
@@ -582,6 +606,7 @@ int main(void)
         IN_MEMORY(one_page_costs_one_listing),
         IN_MEMORY(each_request_has_the_time_that_was_given),
         IN_MEMORY(the_window_bounds_what_is_under_way),
+        IN_MEMORY(a_yielding_one_begins_with_one_and_goes_on_to_all),
         IN_MEMORY(with_one_batch_one_thing_follows_the_other),
         IN_MEMORY(the_cursor_waits_for_the_slowest),
         IN_MEMORY(a_bound_cuts_within_a_page),
