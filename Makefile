@@ -37,10 +37,11 @@ JANITOR_LIBS := -lrdkafka -lhiredis -lssl -lcrypto
 src         = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c)))
 obj         = $(patsubst %.c,$(B)/obj/%.o,$(1))
 BASE_OBJ    := $(call obj,$(call src,base))
+HTTP_OBJ    := $(call obj,$(call src,http))
 STORE_OBJ   := $(call obj,$(call src,libstore libstore/s3 libstore/file))
 EPUFS_OBJ   := $(call obj,$(call src,epufs))
 SERVICE_OBJ := $(call obj,$(call src,service))
-LIBS        := $(B)/service.a $(B)/epufs.a $(B)/store.a $(B)/base.a
+LIBS        := $(B)/service.a $(B)/epufs.a $(B)/store.a $(B)/http.a $(B)/base.a
 ALL_LIBS    := $(SERVICE_LIBS) $(EPUFS_LIBS) $(STORE_LIBS)
 PROGRAMS    := $(B)/bin/epufs-reader $(B)/bin/epufs-writer $(B)/bin/epufs-janitor $(B)/bin/epufs-compute \
                $(B)/bin/storectl
@@ -59,7 +60,7 @@ FUZZ        := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT        := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c)) \
                $(FUZZ:%=$(B)/unit/test_fuzz_%)
 # Every folder with C in it.
-ROOMS       := base libstore libstore/s3 libstore/file epufs service reader writer janitor storectl compute \
+ROOMS       := base http libstore libstore/s3 libstore/file epufs service reader writer janitor storectl compute \
                examples bench tests/unit tests/fuzz tests/tools tests/conformance
 HEADERS     := $(wildcard include/store/*.h $(ROOMS:%=%/*.h))
 SOURCES     := $(wildcard $(ROOMS:%=%/*.c))
@@ -83,17 +84,18 @@ define archive
 	$(Q)rm -f $@ && ar rcs $@ $^
 endef
 $(B)/base.a: $(BASE_OBJ) ; $(archive)
+$(B)/http.a: $(HTTP_OBJ) ; $(archive)
 $(B)/store.a: $(STORE_OBJ) ; $(archive)
 $(B)/epufs.a: $(EPUFS_OBJ) ; $(archive)
 $(B)/service.a: $(SERVICE_OBJ) ; $(archive)
 
 # libstore for others: only store_* is visible, in the archive too.
-$(B)/libstore.a: $(STORE_OBJ) $(BASE_OBJ)
+$(B)/libstore.a: $(STORE_OBJ) $(HTTP_OBJ) $(BASE_OBJ)
 	$(call say,AR,$@)
 	$(Q)ld -r -o $(B)/libstore-all.o $^ && \
 	    objcopy --localize-hidden $(B)/libstore-all.o && \
 	    rm -f $@ && ar rcs $@ $(B)/libstore-all.o
-$(B)/libstore.so.$(SOVERSION): $(STORE_OBJ) $(BASE_OBJ) libstore/libstore.map
+$(B)/libstore.so.$(SOVERSION): $(STORE_OBJ) $(HTTP_OBJ) $(BASE_OBJ) libstore/libstore.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libstore.so.$(SOVERSION) -Wl,--as-needed \
 	    -Wl,--version-script=libstore/libstore.map -o $@ $(filter %.o,$^) $(STORE_LIBS)
@@ -112,7 +114,7 @@ $(B)/bin/epufs-compute: $(B)/obj/compute/main.o $(COMPUTE_MODULES) $(B)/obj/libs
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(COMPUTE_LIBS)
-$(B)/bin/storectl: $(B)/obj/storectl/main.o $(STORECTL_MODULES) $(B)/store.a $(B)/base.a
+$(B)/bin/storectl: $(B)/obj/storectl/main.o $(STORECTL_MODULES) $(B)/store.a $(B)/http.a $(B)/base.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(STORE_LIBS)
@@ -122,10 +124,10 @@ $(B)/bin/devbroker: $(B)/obj/tests/tools/devbroker.o ; $(link) -lrdkafka
 $(B)/obj/tests/tools/faultline.o: CFLAGS += $(if $(SANITIZER),-DSANITIZER_$(SANITIZER))
 $(B)/obj/tests/tools/faultline.o: override SANITIZE :=
 tool         = $(patsubst %,$(B)/obj/tests/tools/%.o,$(1) faultline torture)
-$(B)/bin/folder-kill: $(call tool,folder_kill folder_model) $(B)/store.a $(B)/base.a ; $(link)
-$(B)/bin/folder-faults: $(call tool,folder_faults folder_model) $(B)/store.a $(B)/base.a ; $(link)
-$(B)/bin/s3-faults: $(call tool,s3_faults s3_model fake_s3) $(B)/store.a $(B)/base.a ; $(link)
-$(B)/bin/late-put: $(B)/obj/tests/tools/late_put.o $(B)/store.a $(B)/base.a ; $(link)
+$(B)/bin/folder-kill: $(call tool,folder_kill folder_model) $(B)/store.a $(B)/http.a $(B)/base.a ; $(link)
+$(B)/bin/folder-faults: $(call tool,folder_faults folder_model) $(B)/store.a $(B)/http.a $(B)/base.a ; $(link)
+$(B)/bin/s3-faults: $(call tool,s3_faults s3_model fake_s3) $(B)/store.a $(B)/http.a $(B)/base.a ; $(link)
+$(B)/bin/late-put: $(B)/obj/tests/tools/late_put.o $(B)/store.a $(B)/http.a $(B)/base.a ; $(link)
 # With the archive that others link: it sees the public interface only.
 $(B)/bin/store-conformance: ALL_LIBS := $(STORE_LIBS)
 $(B)/bin/store-conformance: $(call obj,$(call src,tests/conformance)) $(B)/libstore.a ; $(link)
@@ -217,11 +219,11 @@ fuzz-keep: ## Bring what `make fuzz` learned into tests/fuzz/corpus
 # ---- Coverage ----
 # Of what decides and signs all lines and nearly all branches must be tested; of the rest it is shown.
 # MISSING=1 lists what no test reaches. Without asserts, whose failing is not to be reached.
-COVER_MUST   := libstore/s3/sigv4.c $(wildcard libstore/s3/xml*.c) libstore/key.c libstore/retry.c
+COVER_MUST   := libstore/s3/sigv4.c $(wildcard http/*.c libstore/s3/xml*.c) libstore/key.c libstore/retry.c
 COVER_SHOW   := $(wildcard libstore/s3/url.c libstore/gate.c libstore/health.c)
 COVER_TESTS  := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_sigv4*.c \
-                  tests/unit/test_xml*.c $(patsubst %,tests/unit/test_%.c,key retry url gate health)))
-cover: ## Measure coverage of sigv4, xml, key, retry; MISSING=1
+                  tests/unit/test_xml*.c tests/unit/test_http_*.c $(patsubst %,tests/unit/test_%.c,key retry url gate health)))
+cover: ## Measure coverage of http, sigv4, xml, key, retry; MISSING=1
 	$(Q)deploy/install-deps build test
 	$(Q)$(MAKE) -s --no-print-directory -j2 B=$(B)-cover CFLAGS='-O0 -g --coverage -DNDEBUG' \
 	    LDFLAGS=--coverage FORTIFY=0 SANITIZE= $(COVER_TESTS:%=$(B)-cover/unit/test_%)
