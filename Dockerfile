@@ -14,7 +14,7 @@ FROM ${DEBIAN}
 # ca-certificates brings the openssl program, which deploy/compose/keys needs.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libisal2 libcurl4 libexpat1 \
-        libhiredis0.14 libjansson4 libmicrohttpd12 librdkafka1 libssl3 libzstd1 \
+        libhiredis0.14 libjansson4 librdkafka1 libssl3 libzstd1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin epufs \
     && install -d -o epufs -g epufs /keys/private /keys/public

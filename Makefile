@@ -30,7 +30,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS) -Wl,-z,relro,-z,now \
 # What each room links with. Only these rooms may use these libraries (see tests/layering).
 STORE_LIBS   := -lcurl -lcrypto -lexpat -ljansson -lisal -lzstd
 EPUFS_LIBS   := -ljansson -lcrypto
-SERVICE_LIBS := -lmicrohttpd -ljansson
+SERVICE_LIBS := -ljansson
 COMPUTE_LIBS := -lcurl -ljansson -lcrypto
 JANITOR_LIBS := -lrdkafka -lhiredis -lssl -lcrypto
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,10 @@ enum {
     LISTEN_BACKLOG = 1024,
     MIN_TICK_MS = 10,
     MAX_TICK_MS = 1000,
-    MAX_SPINS = 64, /* rounds in which MHD wants to run on, yet does nothing for us */
-    SPIN_PAUSE_MS = 10,
-    MAX_ACCEPT_ROUNDS = 1024,
+    ACCEPTS_A_TURN = 16, /* so that several threads share what comes at once */
+    MAX_LAST_ACCEPTS = 1024,
+    ACCEPT_PAUSE_MS = 100, /* when there is no descriptor left */
+    BODY_ROOM = 4096,      /* at least, behind the largest head */
 };
 
 /* ---- The listening socket ---- */
@@ -95,43 +97,76 @@ int httpd_listen(const char *address, char bound[64], struct store_err *err)
     return fd;
 }
 
-/* ---- Running MHD ---- */
+/* ---- Accepting ---- */
 
-/* MHD may say that it has more to do. Normally it then makes progress; but some malformed input
- * (a chunk extension longer than its buffer) leaves it waiting in that state. It must not take
- * the processor until the deadline ends it. */
-static void run_on(struct httpd *h)
+/* One of the threads that share the socket is woken, not all. Servers may share a loop, too, where
+ * each needs a descriptor of its own. */
+static int watch_listener(struct httpd *h, struct store_err *err)
 {
-    h->spins = h->events == h->events_seen ? h->spins + 1 : 0;
-    h->events_seen = h->events;
-    if (h->spins < MAX_SPINS || loop_timer_set(h->loop, &h->run_later, SPIN_PAUSE_MS) != 0)
-        loop_defer(h->loop, &h->run);
+    int fd = fcntl(h->conf.listen_fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return store_err_errno(err, errno, "http server: cannot duplicate the listening socket");
+    int failed = loop_watch_set(h->loop, &h->watch, fd, EPOLLIN | EPOLLEXCLUSIVE, err);
+    if (failed)
+        close(fd);
+    return failed;
 }
 
-static void run(void *user)
+static void unwatch_listener(struct httpd *h)
 {
-    struct httpd *h = user;
-    MHD_UNSIGNED_LONG_LONG wait_ms = 0;
-    MHD_run(h->daemon);
-    if (MHD_get_timeout(h->daemon, &wait_ms) == MHD_YES && wait_ms == 0)
-        run_on(h);
-    else
-        h->spins = 0;
+    int fd = h->watch.fd;
+    loop_watch_clear(h->loop, &h->watch);
+    if (fd >= 0)
+        close(fd);
 }
 
-static void on_mhd_ready(void *user, uint32_t events)
+static void accept_on(void *user);
+
+/* Whether one was there. */
+static bool accept_one(struct httpd *h)
+{
+    struct sockaddr_in6 peer = {0};
+    socklen_t len = sizeof(peer);
+    int fd = accept4(h->watch.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        if (atomic_load(h->conf.open_connections) < h->conf.max_connections)
+            conn_new(h, fd, &peer);
+        else
+            conn_refuse(h, fd, &peer);
+        return true;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        log_warn("no connection can be accepted", LOG_S("error", strerror(errno)));
+        unwatch_listener(h); /* it would be ready all the time */
+        if (loop_timer_set(h->loop, &h->accept_later, ACCEPT_PAUSE_MS) != 0)
+            accept_on(h);
+        return false;
+    }
+    return errno == EINTR || errno == ECONNABORTED;
+}
+
+static void on_connections(void *user, uint32_t events)
 {
     struct httpd *h = user;
     (void)events;
-    loop_defer(h->loop, &h->run);
+    for (int i = 0; i < ACCEPTS_A_TURN && h->watch.fd >= 0 && accept_one(h); i++)
+        ;
 }
+
+static void accept_on(void *user)
+{
+    struct httpd *h = user;
+    struct store_err err;
+    if (watch_listener(h, &err) != 0)
+        log_error("http server: nothing is accepted any more", LOG_ERR(&err));
+}
+
+/* ---- Life ---- */
 
 static void on_tick(void *user)
 {
     struct httpd *h = user;
-    uint64_t now = loop_now_ms(h->loop);
-    conns_check(h, now);
-    leftovers_check(h, now);
+    conns_check(h, loop_now_ms(h->loop));
     /* Its slot was just given back, so there is room for it. */
     loop_timer_set(h->loop, &h->tick, h->tick_ms);
 }
@@ -142,76 +177,28 @@ static void at_most(uint32_t *ms, uint32_t limit_ms)
         *ms = limit_ms / 4 > MIN_TICK_MS ? limit_ms / 4 : MIN_TICK_MS;
 }
 
-/* ---- Life ---- */
-
-/* The target is kept raw: %00 would truncate it. */
-static size_t leave_escaped(void *cls, struct MHD_Connection *mhd, char *s)
-{
-    (void)cls;
-    (void)mhd;
-    return strlen(s);
-}
-
-STORE_PRINTF_LIKE(2, 0) static void log_mhd(void *cls, const char *fmt, va_list args)
-{
-    char line[256];
-    (void)cls;
-    if (!log_on(LOG_DEBUG))
-        return;
-    vsnprintf(line, sizeof(line), fmt, args);
-    line[strcspn(line, "\n")] = '\0';
-    log_debug("http server", LOG_S("detail", line));
-}
-
-/* MHD closes the listening socket at its end, so each daemon gets a descriptor of its own. */
-static int start_mhd(struct httpd *h, struct store_err *err)
-{
-    const struct httpd_conf *conf = &h->conf;
-    int fd = fcntl(conf->listen_fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return store_err_errno(err, errno, "http server: cannot duplicate the listening socket");
-    h->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, req_handle, h,
-        MHD_OPTION_EXTERNAL_LOGGER, log_mhd, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)conf->max_connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)conf->pool_bytes,
-        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)conf->pool_bytes / 4,
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK,
-        req_line_seen, h, MHD_OPTION_NOTIFY_COMPLETED, req_completed, h,
-        MHD_OPTION_NOTIFY_CONNECTION, conn_notify, h, MHD_OPTION_END);
-    /* Whether a failed start has closed fd, MHD does not tell: better lost than closed twice. */
-    if (!h->daemon)
-        return store_err_set(err, STORE_FAILED, "http server: cannot start");
-    h->accepting = true;
-    return 0;
-}
-
 int httpd_new(struct loop *l, const struct httpd_conf *conf, struct httpd **out,
               struct store_err *err)
 {
     struct httpd *h = xcalloc(1, sizeof(*h));
     h->loop = l;
     h->conf = *conf;
-    h->watch = (struct loop_watch){.fn = on_mhd_ready, .user = h, .fd = -1};
-    h->run = (struct loop_task){.fn = run, .user = h};
-    h->run_later = (struct loop_timer){.fn = run, .user = h};
+    if (!conf->open_connections)
+        h->conf.open_connections = &h->own_open;
+    h->req_bytes = conf->pool_bytes + BODY_ROOM;
+    h->watch = (struct loop_watch){.fn = on_connections, .user = h, .fd = -1};
+    h->accept_later = (struct loop_timer){.fn = accept_on, .user = h};
     h->tick = (struct loop_timer){.fn = on_tick, .user = h};
     h->tick_ms = MAX_TICK_MS;
     at_most(&h->tick_ms, conf->header_timeout_ms);
     at_most(&h->tick_ms, conf->idle_timeout_ms);
     at_most(&h->tick_ms, conf->send_timeout_ms);
-    if (start_mhd(h, err) != 0) {
-        free(h);
-        return -1;
-    }
-    int epoll_fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-    if (loop_watch_set(l, &h->watch, epoll_fd, EPOLLIN, err) != 0) {
+    int failed = watch_listener(h, err);
+    if (!failed && loop_timer_set(l, &h->tick, h->tick_ms) != 0)
+        failed = store_err_set(err, STORE_NO_MEMORY, "http server: out of memory");
+    if (failed) {
         httpd_free(h);
         return -1;
-    }
-    if (loop_timer_set(l, &h->tick, h->tick_ms) != 0) {
-        httpd_free(h);
-        return store_err_set(err, STORE_NO_MEMORY, "http server: out of memory");
     }
     *out = h;
     return 0;
@@ -226,24 +213,12 @@ void httpd_drain(struct httpd *h, uint32_t grace_ms)
         log_error("http server: no memory for a timer");
 }
 
-static void stop_listening(struct httpd *h)
-{
-    if (!h->accepting)
-        return;
-    h->accepting = false;
-    int fd = MHD_quiesce_daemon(h->daemon);
-    if (fd != MHD_INVALID_SOCKET)
-        close(fd);
-}
-
 void httpd_stop_accepting(struct httpd *h)
 {
-    for (int i = 0; h->accepting && i < MAX_ACCEPT_ROUNDS && !accept_queue_empty(h) &&
-                    h->n_conns < h->conf.max_connections;
-         i++)
-        MHD_run(h->daemon);
-    stop_listening(h);
-    loop_defer(h->loop, &h->run);
+    for (int i = 0; i < MAX_LAST_ACCEPTS && h->watch.fd >= 0 && accept_one(h); i++)
+        ;
+    loop_timer_clear(h->loop, &h->accept_later);
+    unwatch_listener(h);
 }
 
 size_t httpd_requests(const struct httpd *h)
@@ -253,23 +228,16 @@ size_t httpd_requests(const struct httpd *h)
 
 size_t httpd_connections(const struct httpd *h)
 {
-    return h->n_conns;
+    return h->n_conns - h->n_lingering;
 }
 
 void httpd_free(struct httpd *h)
 {
     if (!h)
         return;
-    h->ending = true;
-    loop_watch_clear(h->loop, &h->watch);
-    stop_listening(h);
-    /* MHD must not be stopped with suspended connections. */
-    for (struct conn *c = h->conns; c; c = c->next)
-        req_wake(&c->req);
-    MHD_stop_daemon(h->daemon);
-    leftovers_free(h);
-    loop_defer_clear(h->loop, &h->run);
-    loop_timer_clear(h->loop, &h->run_later);
+    unwatch_listener(h);
+    loop_timer_clear(h->loop, &h->accept_later);
     loop_timer_clear(h->loop, &h->tick);
+    conns_free(h);
     free(h);
 }

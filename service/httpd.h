@@ -1,5 +1,5 @@
 /* httpd.h - an HTTP/1.1 server on a loop, for one thread. Several threads serve one address by
- * sharing its listening socket. This is the only interface to the HTTP server library.
+ * sharing its listening socket.
  *
  * A request's life, all on the loop's thread:
  *   begin      the head is complete and well-formed. Start the work; answer now or later.
@@ -11,18 +11,17 @@
  *
  * Answers: http_reply() for a body in memory, or http_reply_stream() and http_write() for one that
  * comes piece by piece. After an answer that is given before the body has come, the server drops
- * the rest, if it is small; if it is not, it sends the answer at once and closes the connection
- * (large streamed answers only from begin: later the connection is cut). An answer given in begin
- * comes in place of a 100 (Continue). None of these functions calls back at once, and after gone
- * none does anything.
+ * the rest, if it is small; if it is not, it closes the connection behind the answer. An answer
+ * given in begin comes in place of a 100 (Continue). None of these functions calls back at once,
+ * and after gone none does anything.
  *
- * Strictness: a request with a malformed or doubled Content-Length, Content-Length together with
- * Transfer-Encoding, an unknown Transfer-Encoding, no or two Hosts, obs-fold, a NUL, a bare LF, or
- * a target that is no absolute path gets 400 and the connection is closed (RFC 9112). The target is
- * not decoded. A client that closes its sending side counts as gone. */
+ * Strictness: what http/head.h and http/chunked.h refuse is answered here, and the connection ends.
+ * The target is not decoded. A client that closes its sending side counts as gone, unless its
+ * answer is under way as a whole. */
 #ifndef SERVICE_HTTPD_H
 #define SERVICE_HTTPD_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,9 +46,11 @@ struct http_handler {
 };
 
 struct httpd_conf {
-    int listen_fd;            /* from httpd_listen(); stays the caller's */
-    uint32_t max_connections; /* of this thread */
-    uint32_t pool_bytes;      /* memory for head and reading of one connection; bounds the head */
+    int listen_fd; /* from httpd_listen(); stays the caller's */
+    /* Who comes when all are open gets 503. Servers of one process may share the count. */
+    size_t max_connections;
+    atomic_size_t *open_connections; /* NULL: this server's alone */
+    uint32_t pool_bytes; /* the largest head, and what is read at a time; of a connection in use */
     uint32_t write_buffer_bytes; /* a streamed answer's buffer before http_write() says wait */
     uint32_t header_timeout_ms;  /* absolute, from the connection's first moment to a whole head */
     uint32_t idle_timeout_ms;    /* absolute, from an answer's end to the next whole head */

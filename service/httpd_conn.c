@@ -1,11 +1,9 @@
-/* Connections: their birth and end, deadlines, and what a closed one leaves behind. */
-#include <arpa/inet.h>
+/* Connections: their birth and end, what drives them, and their deadlines. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/tcp.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,170 +11,30 @@
 #include "base/xalloc.h"
 #include "service/httpd_internal.h"
 
-enum { HANG_UP_ROUNDS = 2 };
+enum {
+    STEPS_A_TURN = 64, /* then others are served first */
+    JUNK_BYTES = 16384,
+    UNSENT_BYTES = 256 * 1024,
+};
 
-/* ---- Lingering: reading on after the close, so that an early answer is not lost to a reset ----
- */
+/* ---- The end ---- */
 
-static void leftover_free(struct leftover *g)
+static void uncount(struct conn *c)
 {
-    struct httpd *h = g->h;
-    int fd = g->watch.fd;
-    loop_watch_clear(h->loop, &g->watch);
-    close(fd);
-    if (g->prev)
-        g->prev->next = g->next;
-    else
-        h->leftovers = g->next;
-    if (g->next)
-        g->next->prev = g->prev;
-    h->n_leftovers--;
-    free(g);
+    if (c->counted)
+        atomic_fetch_sub(c->h->conf.open_connections, 1);
+    c->counted = false;
 }
 
-/* Drops what comes, up to a limit. After that nothing is read, so that the client stops sending
- * and looks at the answer. */
-static void leftover_read(void *user, uint32_t events)
-{
-    struct leftover *g = user;
-    char junk[16384];
-    ssize_t n = 1;
-    while (g->bytes_left > 0 && n > 0) {
-        n = recv(g->watch.fd, junk, sizeof(junk), MSG_DONTWAIT);
-        if (n > 0)
-            g->bytes_left -= (size_t)n < g->bytes_left ? (size_t)n : g->bytes_left;
-    }
-    bool over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) ||
-                (events & (EPOLLHUP | EPOLLERR)) || (g->bytes_left == 0 && (events & EPOLLRDHUP));
-    if (over || (g->bytes_left == 0 &&
-                 loop_watch_set(g->h->loop, &g->watch, g->watch.fd, EPOLLRDHUP, NULL) != 0))
-        leftover_free(g);
-}
-
-/* MHD is about to close c->fd; a duplicate keeps the connection. */
-static void leftover_start(struct conn *c)
+static void conn_free(struct conn *c)
 {
     struct httpd *h = c->h;
-    if (h->n_leftovers >= h->conf.max_connections)
-        return;
-    int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    shutdown(fd, SHUT_WR);
-    struct leftover *g = xcalloc(1, sizeof(*g));
-    g->h = h;
-    g->watch = (struct loop_watch){.fn = leftover_read, .user = g, .fd = -1};
-    g->bytes_left = LINGER_MAX_BYTES;
-    g->until_ms = loop_now_ms(h->loop) + LINGER_MAX_MS;
-    if (loop_watch_set(h->loop, &g->watch, fd, EPOLLIN | EPOLLRDHUP, NULL) != 0) {
-        close(fd);
-        free(g);
-        return;
-    }
-    g->next = h->leftovers;
-    if (g->next)
-        g->next->prev = g;
-    h->leftovers = g;
-    h->n_leftovers++;
-}
-
-void leftovers_check(struct httpd *h, uint64_t now)
-{
-    for (struct leftover *g = h->leftovers, *next; g; g = next) {
-        next = g->next;
-        if (now >= g->until_ms)
-            leftover_free(g);
-    }
-}
-
-void leftovers_free(struct httpd *h)
-{
-    while (h->leftovers)
-        leftover_free(h->leftovers);
-}
-
-/* ---- Closing ---- */
-
-/* Closes a connection that MHD runs (it is not suspended), the harder the longer it takes. An idle
- * one is first only told that nothing more comes, so that a request that is already here is still
- * served. Where MHD does not even look at the socket, its own time-out is left. */
-static void conn_close(struct conn *c, enum closing how)
-{
-    if (how <= c->closing)
-        how = c->closing < CLOSING_FORCED ? c->closing + 1 : CLOSING_FORCED;
-    c->closing = how;
-    if (how == CLOSING_SHUT_RD)
-        shutdown(c->fd, SHUT_RD);
-    else
-        shutdown(c->fd, SHUT_RDWR);
-    if (how == CLOSING_FORCED)
-        MHD_set_connection_option(c->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
-    loop_defer(c->h->loop, &c->h->run);
-}
-
-/* ---- Birth and end ---- */
-
-/* MHD cannot see it while a connection is suspended, nor when the end comes with the last bytes. */
-static void on_hang_up(void *user, uint32_t events)
-{
-    struct conn *c = user;
-    if (c->closing != CLOSING_NOT && !(events & (EPOLLHUP | EPOLLERR)))
-        return; /* our own shutdown() */
-    c->half_closed = true;
-    if (c->req.begun)
-        req_gone(&c->req);
-    else
-        conn_hung_up(c);
-}
-
-void conn_hung_up(struct conn *c)
-{
-    c->hang_up_rounds = HANG_UP_ROUNDS;
-    loop_defer(c->h->loop, &c->hung_up);
-}
-
-/* By now MHD has read what the client said before it left. */
-static void on_hung_up(void *user)
-{
-    struct conn *c = user;
-    if (c->hang_up_rounds-- > 0)
-        loop_defer(c->h->loop, &c->hung_up);
-    else if (c->req.phase == REQ_NONE)
-        conn_close(c, CLOSING_SHUT);
-    else if (c->req.phase != REQ_SENDING || c->req.suspended)
-        req_gone(&c->req);
-}
-
-static void conn_start(struct httpd *h, struct MHD_Connection *mhd, void **socket_context)
-{
-    struct conn *c = xcalloc(1, sizeof(*c));
-    c->h = h;
-    c->mhd = mhd;
-    c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    c->watch = (struct loop_watch){.fn = on_hang_up, .user = c, .fd = -1};
-    c->hung_up = (struct loop_task){.fn = on_hung_up, .user = c};
-    c->idle_since_ms = loop_now_ms(h->loop);
-    c->deadline_ms = c->idle_since_ms + h->conf.header_timeout_ms;
-    req_init(&c->req, c);
-    c->next = h->conns;
-    if (c->next)
-        c->next->prev = c;
-    h->conns = c;
-    h->n_conns++;
-    *socket_context = c;
-    if (loop_watch_set(h->loop, &c->watch, c->fd, EPOLLRDHUP | EPOLLET, NULL) != 0)
-        shutdown(c->fd, SHUT_RDWR); /* without it we would never notice that the client left */
-}
-
-static void conn_end(struct conn *c)
-{
-    struct httpd *h = c->h;
-    req_finish(&c->req,
-               false); /* where MHD has not told of the request's end: it does not always */
+    int fd = c->watch.fd;
+    if (c->req)
+        req_release(c);
+    loop_defer_clear(h->loop, &c->task);
     loop_watch_clear(h->loop, &c->watch);
-    loop_defer_clear(h->loop, &c->hung_up);
-    if (c->linger && !h->ending)
-        leftover_start(c);
+    close(fd);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -184,57 +42,263 @@ static void conn_end(struct conn *c)
     if (c->next)
         c->next->prev = c->prev;
     h->n_conns--;
-    if (!h->ending)
-        loop_defer(h->loop, &h->run); /* MHD at its limit listens again only in its next run */
-    buf_cleanup(&c->req.target);
+    h->n_lingering -= c->lingering;
+    uncount(c);
     free(c);
 }
 
-void conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context,
-                 enum MHD_ConnectionNotificationCode code)
+/* Nothing more is said. Where bytes may come that nobody has read, closing at once would make the
+ * kernel send a reset, which can overtake the answer: they are dropped for a while first. */
+static void conn_linger(struct conn *c)
 {
-    struct httpd *h = cls;
-    h->events++;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        conn_start(h, mhd, socket_context);
-    else if (*socket_context)
-        conn_end(*socket_context);
+    struct httpd *h = c->h;
+    if (c->broken || c->eof || h->n_lingering >= h->conf.max_connections) {
+        c->over = true;
+        return;
+    }
+    shutdown(c->watch.fd, SHUT_WR);
+    c->lingering = true;
+    uncount(c);
+    h->n_lingering++;
+    c->linger_left = LINGER_MAX_BYTES;
+    c->deadline_ms = loop_now_ms(h->loop) + LINGER_MAX_MS;
+}
+
+/* Up to a limit; then nothing is read, so that the client stops sending and looks at the answer. */
+static bool drop_some(struct conn *c)
+{
+    char junk[JUNK_BYTES];
+    if (c->linger_left == 0 || !c->readable) {
+        c->over = c->broken || (c->hung_up && c->linger_left == 0);
+        return false;
+    }
+    ssize_t n = recv(c->watch.fd, junk, sizeof(junk), 0);
+    if (n > 0) {
+        c->linger_left -= (size_t)n < c->linger_left ? (size_t)n : c->linger_left;
+        return true;
+    }
+    c->over = n == 0 || errno != EAGAIN;
+    c->readable = false;
+    return false;
+}
+
+/* ---- One step after the other ---- */
+
+/* The request has been answered, and nothing of it is to come. */
+static bool next_request(struct conn *c)
+{
+    struct httpd *h = c->h;
+    struct http_req *r = c->req;
+    bool keep = r->answer.keep, rest = r->len > r->pos;
+    req_end(r);
+    if (!keep) {
+        if (rest || c->readable || r->refused)
+            conn_linger(c);
+        else
+            c->over = true;
+        req_release(c);
+        return !c->over;
+    }
+    c->idle_since_ms = loop_now_ms(h->loop);
+    c->deadline_ms = c->idle_since_ms + h->conf.idle_timeout_ms;
+    if (!rest) {
+        req_release(c);
+        return c->readable;
+    }
+    struct http_req *next = req_take(c); /* with what the client has sent already */
+    next->len = r->len - r->pos;
+    memcpy(next->bytes, r->bytes + r->pos, next->len);
+    req_release(c);
+    c->req = next;
+    return true;
+}
+
+/* The answer is out, and the client goes on sending what nobody wants. */
+static bool cut_body_short(struct conn *c)
+{
+    req_end(c->req);
+    req_release(c);
+    conn_linger(c);
+    return !c->over;
+}
+
+static bool conn_cut(struct conn *c)
+{
+    req_gone(c->req);
+    req_end(c->req);
+    c->over = true;
+    return false;
+}
+
+/* Whether there may be another one. */
+static bool step(struct conn *c)
+{
+    struct http_req *r = c->req;
+    if (c->lingering)
+        return drop_some(c);
+    if (!r && c->broken) {
+        c->over = true;
+        return false;
+    }
+    if (!r || r->phase == REQ_HEAD)
+        return req_input(c);
+    if (r->doomed)
+        return conn_cut(c);
+    if (answer_push(r))
+        return true;
+    if (answer_is_out(r) && r->phase == REQ_WHOLE)
+        return next_request(c);
+    if (c->broken)
+        return conn_cut(c);
+    if (answer_is_out(r) && !r->answer.keep)
+        return cut_body_short(c);
+    bool reads = req_reads(r);
+    if (reads && req_input(c))
+        return true;
+    /* A client that sends no more counts as gone, unless its answer is under way as a whole. */
+    if ((c->eof || (c->hung_up && !reads)) && !answer_is_whole(r))
+        return conn_cut(c);
+    return false;
+}
+
+static void conn_run(struct conn *c)
+{
+    int steps = 0;
+    if (c->running)
+        return;
+    c->running = true;
+    while (!c->over && steps < STEPS_A_TURN && step(c))
+        steps++;
+    c->running = false;
+    if (c->over)
+        conn_free(c);
+    else if (steps == STEPS_A_TURN)
+        conn_wake(c);
+}
+
+void conn_wake(struct conn *c)
+{
+    if (!c->running)
+        loop_defer(c->h->loop, &c->task);
+}
+
+static void on_task(void *user)
+{
+    conn_run(user);
+}
+
+static void on_events(void *user, uint32_t events)
+{
+    struct conn *c = user;
+    c->hung_up |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    c->broken |= (events & (EPOLLHUP | EPOLLERR)) != 0;
+    c->readable |= (events & (EPOLLIN | EPOLLRDHUP)) != 0;
+    c->writable |= (events & EPOLLOUT) != 0;
+    conn_run(c);
+}
+
+/* ---- Birth ---- */
+
+/* NULL: it could not be watched, and is closed. */
+static struct conn *conn_add(struct httpd *h, int fd, const struct sockaddr_in6 *peer)
+{
+    struct conn *c = xcalloc(1, sizeof(*c));
+    const int on = 1, unsent_bytes = UNSENT_BYTES;
+    c->h = h;
+    c->watch = (struct loop_watch){.fn = on_events, .user = c, .fd = -1};
+    c->task = (struct loop_task){.fn = on_task, .user = c};
+    c->peer = *peer;
+    c->idle_since_ms = loop_now_ms(h->loop);
+    c->deadline_ms = c->idle_since_ms + h->conf.header_timeout_ms;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* an answer is sent as one */
+    /* What the kernel takes beyond what the client and the path do: no answer runs far ahead. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof(unsent_bytes));
+    if (loop_watch_set(h->loop, &c->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, NULL)) {
+        close(fd);
+        free(c);
+        return NULL;
+    }
+    c->next = h->conns;
+    if (c->next)
+        c->next->prev = c;
+    h->conns = c;
+    h->n_conns++;
+    return c;
+}
+
+void conn_new(struct httpd *h, int fd, const struct sockaddr_in6 *peer)
+{
+    struct conn *c = conn_add(h, fd, peer);
+    if (!c)
+        return;
+    c->counted = true;
+    atomic_fetch_add(h->conf.open_connections, 1);
+}
+
+/* Its socket is new: what is this short it takes at once. */
+void conn_refuse(struct httpd *h, int fd, const struct sockaddr_in6 *peer)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                                 "Retry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    ssize_t n = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+    struct conn *c = n > 0 ? conn_add(h, fd, peer) : NULL;
+    if (n <= 0)
+        close(fd);
+    if (!c)
+        return;
+    conn_linger(c);
+    if (c->over)
+        conn_free(c);
+}
+
+void conns_free(struct httpd *h)
+{
+    for (struct conn *c; (c = h->conns);) {
+        if (c->req && c->req->begun) {
+            req_gone(c->req);
+            req_end(c->req);
+        }
+        conn_free(c);
+    }
+    for (struct http_req *r; (r = h->spare);) {
+        h->spare = r->next;
+        buf_cleanup(&r->out);
+        free(r);
+    }
 }
 
 /* ---- Deadlines ---- */
 
-bool accept_queue_empty(const struct httpd *h)
+static bool accept_queue_empty(const struct httpd *h)
 {
-    struct pollfd p = {.fd = h->conf.listen_fd, .events = POLLIN};
-    return !h->accepting || poll(&p, 1, 0) == 0;
+    struct pollfd p = {.fd = h->watch.fd, .events = POLLIN};
+    return h->watch.fd < 0 || poll(&p, 1, 0) == 0;
 }
 
 static bool has_input(const struct conn *c)
 {
     char byte;
-    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return recv(c->watch.fd, &byte, 1, MSG_PEEK) > 0;
 }
 
+/* A request that is already here is still served. */
 static void check_idle(struct conn *c, uint64_t now, bool draining)
 {
     struct httpd *h = c->h;
-    if (now >= c->deadline_ms || c->half_closed)
-        conn_close(c, CLOSING_SHUT);
-    else if (c->closing != CLOSING_NOT)
-        conn_close(c, CLOSING_NOT);
-    else if (draining && now - c->idle_since_ms >= h->grace_ms && !has_input(c))
-        conn_close(c, CLOSING_SHUT_RD);
+    if (now >= c->deadline_ms ||
+        (draining && now - c->idle_since_ms >= h->grace_ms && !has_input(c)))
+        conn_free(c);
 }
 
 /* Bytes that the client has acknowledged, or that its body has brought. */
 static uint64_t transferred(const struct conn *c)
 {
-    const struct http_req *r = &c->req;
-    if (r->phase != REQ_SENDING && r->phase != REQ_REFUSED)
-        return r->received + r->swallowed;
+    const struct http_req *r = c->req;
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
-    getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+    if (!r->answer.ready)
+        return r->received;
+    getsockopt(c->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len);
     return info.tcpi_bytes_acked;
 }
 
@@ -245,30 +309,51 @@ static void reset_on_close(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
+/* Whether it is the client who keeps us waiting. */
+static bool is_clients_turn(const struct conn *c)
+{
+    const struct http_req *r = c->req;
+    return r->answer.ready ? !c->writable : r->phase == REQ_BODY && !r->paused;
+}
+
 static void check_transfer(struct conn *c, uint64_t now)
 {
-    uint64_t progress = c->req.suspended ? c->progress : transferred(c);
-    if (c->req.suspended || progress != c->progress || c->progress_ms == 0) {
+    bool waits = is_clients_turn(c);
+    uint64_t progress = waits ? transferred(c) : c->progress;
+    if (!waits || progress != c->progress || c->progress_ms == 0) {
         c->progress = progress;
         c->progress_ms = now;
     } else if (now - c->progress_ms >= c->h->conf.send_timeout_ms) {
-        reset_on_close(c->fd);
-        c->linger = false;
-        conn_close(c, CLOSING_SHUT);
+        reset_on_close(c->watch.fd);
+        c->req->doomed = true;
+        conn_run(c);
     }
+}
+
+static void check_swallow(struct conn *c, uint64_t now)
+{
+    struct http_req *r = c->req;
+    if (now < r->swallow_until_ms)
+        return;
+    r->answer.keep = false;
+    conn_run(c);
 }
 
 void conns_check(struct httpd *h, uint64_t now)
 {
-    bool draining = h->draining && (h->n_conns >= h->conf.max_connections || accept_queue_empty(h));
-    for (struct conn *c = h->conns; c; c = c->next) {
-        struct http_req *r = &c->req;
-        if (r->phase == REQ_NONE)
+    bool draining = h->draining && accept_queue_empty(h);
+    for (struct conn *c = h->conns, *next; c; c = next) {
+        const struct http_req *r = c->req;
+        next = c->next;
+        if (c->lingering) {
+            if (now >= c->deadline_ms)
+                conn_free(c);
+        } else if (!r || r->phase == REQ_HEAD) {
             check_idle(c, now, draining);
-        else if (r->phase == REQ_SWALLOW && r->answer.ready && !r->doomed &&
-                 now >= r->swallow_until_ms)
-            req_swallow_over(r);
-        else
+        } else if (r->phase == REQ_SWALLOW && answer_is_out(r)) {
+            check_swallow(c, now);
+        } else {
             check_transfer(c, now);
+        }
     }
 }

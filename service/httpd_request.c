@@ -1,14 +1,21 @@
-/* Requests: MHD's call-backs turned into the handler's. */
+/* Requests: what a client sends, turned into the handler's call-backs. */
 #include <arpa/inet.h>
 #include <assert.h>
-#include <netinet/in.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/clock.h"
-#include "service/httpd_guard.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "http/message.h"
 #include "service/httpd_internal.h"
+
+enum {
+    SPARE_MAX = 64,                /* requests' memory that is kept, of each thread */
+    SPARE_ANSWER_MAX = 128 * 1024, /* and of an answer with it */
+};
 
 static const struct http_handler *handler_of(const struct http_req *r)
 {
@@ -20,326 +27,292 @@ static void *user_of(const struct http_req *r)
     return r->conn->h->conf.user;
 }
 
-/* ---- Suspending and ending ---- */
+/* ---- Memory: a connection has none of this while it is idle ---- */
 
-void req_suspend(struct http_req *r)
+struct http_req *req_take(struct conn *c)
 {
-    struct conn *c = r->conn;
-    r->suspended = true;
-    MHD_suspend_connection(c->mhd);
-    /* The hang-up came earlier than the request's begin, and does not come again. */
-    if (c->half_closed)
-        conn_hung_up(c);
+    struct httpd *h = c->h;
+    struct http_req *r = h->spare;
+    struct buf out = {0};
+    if (r) {
+        h->spare = r->next;
+        h->n_spare--;
+        out = r->out;
+    } else {
+        r = xmalloc(sizeof(*r) + h->req_bytes);
+    }
+    memset(r, 0, offsetof(struct http_req, head));
+    r->conn = c;
+    r->out = out;
+    r->pos = r->len = r->seen = 0;
+    http_head_init(&r->head, HTTP_REQUEST, h->conf.pool_bytes);
+    return r;
 }
 
-void req_wake(struct http_req *r)
+void req_release(struct conn *c)
 {
-    struct conn *c = r->conn;
-    if (!r->suspended)
+    struct httpd *h = c->h;
+    struct http_req *r = c->req;
+    c->req = NULL;
+    if (h->n_spare >= SPARE_MAX) {
+        buf_cleanup(&r->out);
+        free(r);
         return;
-    r->suspended = false;
-    c->progress_ms = 0;
-    MHD_resume_connection(c->mhd);
-    if (!c->h->ending)
-        loop_defer(c->h->loop, &c->h->run);
+    }
+    if (r->out.cap > SPARE_ANSWER_MAX)
+        buf_cleanup(&r->out);
+    r->next = h->spare;
+    h->spare = r;
+    h->n_spare++;
 }
 
-void req_doom(struct http_req *r)
-{
-    r->doomed = true;
-    if (r->suspended)
-        req_wake(r);
-    else
-        shutdown(r->conn->fd, SHUT_RDWR);
-}
+/* ---- Ending ---- */
 
-static void tell_gone(struct http_req *r)
+void req_gone(struct http_req *r)
 {
-    if (r->told_gone || r->aborted || r->answered_raw)
+    if (!r->begun || r->told_gone || r->aborted)
         return;
     r->told_gone = true;
     handler_of(r)->gone(user_of(r), r);
 }
 
-void req_gone(struct http_req *r)
+void req_end(struct http_req *r)
 {
-    if (!r->begun || r->told_gone)
+    if (!r->begun)
         return;
-    tell_gone(r);
-    req_doom(r);
+    r->doomed = true; /* nothing that is called from now on has any effect */
+    r->conn->h->n_requests--;
+    handler_of(r)->end(user_of(r), r);
+    r->begun = false;
 }
 
-static void on_writable(void *user)
+/* Whatever the handler has made of it so far: this is the answer, and the connection's end. */
+void req_refuse(struct http_req *r, enum http_fault fault)
 {
-    struct http_req *r = user;
-    if (r->begun && !r->told_gone && !r->doomed)
-        handler_of(r)->writable(user_of(r), r);
+    const struct http_rule *rule = &http_rules[fault];
+    static const struct http_field type = {"Content-Type", "application/problem+json"};
+    char body[256];
+    int n = snprintf(body, sizeof(body),
+                     "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}",
+                     http_reason(rule->status), rule->status, rule->text);
+    log_debug("request refused", LOG_S("client", http_client(r)), LOG_S("detail", rule->text),
+              LOG_S("rule", rule->section));
+    r->refused = true;
+    r->doomed = false;
+    r->phase = REQ_WHOLE;
+    answer_put(r, rule->status, &type, 1, body, (size_t)n);
 }
 
-static void req_reset(struct http_req *r)
-{
-    struct conn *c = r->conn;
-    struct buf target = r->target;
-    loop_defer_clear(c->h->loop, &r->writable);
-    answer_drop(r);
-    *r = (struct http_req){.conn = c, .target = target, .writable = {.fn = on_writable, .user = r}};
-}
+/* ---- Reading ---- */
 
-void req_init(struct http_req *r, struct conn *c)
+bool conn_fill(struct conn *c)
 {
-    *r = (struct http_req){.conn = c, .writable = {.fn = on_writable, .user = r}};
-    buf_init(&r->target, c->h->conf.pool_bytes);
-}
-
-void req_finish(struct http_req *r, bool sent)
-{
-    struct conn *c = r->conn;
-    if (r->begun) {
-        if (!sent)
-            tell_gone(r);
-        else if (!r->answer.bodyless)
-            r->sent = r->answer.length;
-        r->doomed = true;
-        c->h->n_requests--;
-        handler_of(r)->end(user_of(r), r);
+    struct http_req *r = c->req;
+    size_t room = c->h->req_bytes - r->len;
+    if (!c->readable || room == 0)
+        return false;
+    ssize_t n = recv(c->watch.fd, r->bytes + r->len, room, 0);
+    if (n > 0) {
+        r->len += (size_t)n;
+        /* Less than there was room for: that was all, but for an end that was told of already. */
+        c->readable = (size_t)n == room || c->hung_up;
+        return true;
     }
-    req_reset(r);
-}
-
-void req_completed(void *cls, struct MHD_Connection *mhd, void **context,
-                   enum MHD_RequestTerminationCode code)
-{
-    struct http_req *r = *context;
-    (void)mhd;
-    ((struct httpd *)cls)->events++;
-    if (!r)
-        return;
-    struct conn *c = r->conn;
-    req_finish(r, r->phase == REQ_SENDING && code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-    c->idle_since_ms = loop_now_ms(c->h->loop);
-    c->deadline_ms = c->idle_since_ms + c->h->conf.idle_timeout_ms;
-    *context = NULL;
+    if (n < 0 && errno == EINTR)
+        return true;
+    c->readable = false;
+    c->eof = n == 0;
+    c->broken |= n < 0 && errno != EAGAIN;
+    return false;
 }
 
 /* ---- The head ---- */
 
-/* MHD's URI log: the only place that sees the whole target. MHD then cuts it at its question mark
- * and parses the query into its pool; thousands of arguments would fill that and leave the
- * connection spinning. So the query is emptied here: we parse our copy. */
-void *req_line_seen(void *cls, const char *uri, struct MHD_Connection *mhd)
+static void terminate(struct http_req *r, struct http_span s)
 {
-    struct conn *c =
-        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-    struct http_req *r = &c->req;
-    ((struct httpd *)cls)->events++;
-    req_reset(r);
-    buf_reset(&r->target);
-    buf_adds(&r->target, uri);
-    char *query = strchr((char *)(uintptr_t)uri, '?');
-    if (query && query[1])
-        query[1] = '\0';
-    return r;
+    r->bytes[s.at + s.len] = '\0'; /* a blank or a CR: nobody looks at it again */
 }
 
-static enum MHD_Result check_field(void *cls, enum MHD_ValueKind kind, const char *name,
-                                   size_t name_len, const char *value, size_t value_len)
+static void terminate_all(struct http_req *r)
 {
-    (void)kind;
-    guard_field(cls, name, name_len, (char *)(uintptr_t)value, value_len);
-    return MHD_YES;
-}
-
-static const char *check_head(struct http_req *r, struct guard *g, const char *url,
-                              const char *version)
-{
-    struct MHD_Connection *mhd = r->conn->mhd;
-    guard_start(g, r->method, url, buf_str(&r->target), version);
-    MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, check_field, g);
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    return guard_end(g, info ? info->header_size : 0);
-}
-
-/* The answer was given before any of the body was read. */
-static enum MHD_Result answered_early(struct http_req *r, bool expect_continue)
-{
-    struct conn *c = r->conn;
-    bool small = r->content_length >= 0 && r->content_length <= SWALLOW_MAX_BYTES;
-    if (small && !expect_continue) {
-        r->phase = REQ_SWALLOW;
-        r->swallow_until_ms = loop_now_ms(c->h->loop) + SWALLOW_MAX_MS;
-        return MHD_YES;
+    const struct http_head *head = &r->head;
+    terminate(r, head->method);
+    terminate(r, head->target);
+    for (size_t i = 0; i < head->n_fields; i++) {
+        terminate(r, head->fields[i].name);
+        terminate(r, head->fields[i].value);
     }
-    c->linger = true;
-    if (r->answer.ready)
-        return answer_queue(r);
-    r->phase = REQ_HOLD;
-    req_suspend(r);
-    return MHD_YES;
 }
 
-static enum MHD_Result begin(struct http_req *r, const char *url, const char *method,
-                             const char *version)
+/* A client that waits for it has sent nothing yet, and has nothing else to read. */
+static void send_continue(struct http_req *r)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    ssize_t n = send(r->conn->watch.fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
+    if (n > 0 && (size_t)n < sizeof(text) - 1)
+        r->conn->broken = true;
+}
+
+static void begin(struct http_req *r)
 {
     struct conn *c = r->conn;
-    struct guard g;
-    c->deadline_ms = 0;
-    c->progress_ms = 0;
-    r->method = method;
-    const char *fault = check_head(r, &g, url, version);
-    if (fault)
-        return answer_refuse(r, fault);
-    r->content_length = g.content_length;
-    r->started_ms = clock_mono_ms();
-    r->phase = REQ_BEGIN;
+    const struct http_head *head = &r->head;
+    terminate_all(r);
+    r->pos = head->length;
+    r->content_length = head->framing == HTTP_CHUNKED ? -1 : (int64_t)head->content_length;
+    r->body_left = head->content_length;
+    r->phase = head->framing == HTTP_NO_BODY ? REQ_WHOLE : REQ_BODY;
+    r->started_ms = loop_now_ms(c->h->loop);
     r->begun = true;
+    c->progress_ms = 0;
     c->h->n_requests++;
     handler_of(r)->begin(user_of(r), r);
-    if (r->doomed)
-        return MHD_NO;
-    if (r->content_length != 0 && r->answer.status != 0)
-        return answered_early(r, g.expect_continue);
-    r->phase = REQ_BODY;
-    if (c->half_closed)
-        conn_hung_up(c);
-    return MHD_YES;
+    if (r->answer.status || r->doomed)
+        return;
+    if (r->phase == REQ_WHOLE)
+        handler_of(r)->body_end(user_of(r), r);
+    else if (head->expect_continue && r->pos == r->len)
+        send_continue(r);
+}
+
+static bool head_input(struct conn *c)
+{
+    struct http_req *r = c->req;
+    if (r->len > r->seen) {
+        r->seen = r->len;
+        switch (http_head_feed(&r->head, r->bytes, r->len)) {
+        case HTTP_DONE: begin(r); return true;
+        case HTTP_REFUSED: req_refuse(r, r->head.fault); return true;
+        case HTTP_MORE: break;
+        }
+    }
+    if (conn_fill(c))
+        return true;
+    if (c->eof || c->broken) /* in mid-head, or between two requests */
+        c->over = true;
+    else if (r->len == 0)
+        req_release(c);
+    return false;
 }
 
 /* ---- The body ---- */
 
-/* Called again when MHD is resumed, with what was not taken. */
-static void give_body(struct http_req *r, const char *data, size_t *size)
+/* The bytes of it that are here, from r->pos on. Returns 0 with *n set, perhaps to 0; 1: that was
+ * all; -1: it is malformed. */
+static int find_body(struct http_req *r, size_t *n)
+{
+    size_t here = r->len - r->pos, framing;
+    if (r->head.framing == HTTP_LENGTH) {
+        *n = r->body_left < here ? (size_t)r->body_left : here;
+        return r->body_left == 0;
+    }
+    enum http_chunk_event event =
+        http_chunked_read(&r->chunked, r->bytes + r->pos, here, &framing, n);
+    r->pos += framing;
+    return event == HTTP_CHUNK_REFUSED ? -1 : event == HTTP_CHUNK_END;
+}
+
+static void took(struct http_req *r, size_t n)
+{
+    r->pos += n;
+    if (r->head.framing == HTTP_LENGTH)
+        r->body_left -= n;
+    else if (n)
+        http_chunked_take(&r->chunked, n);
+}
+
+static void give_body(struct http_req *r, size_t n)
 {
     r->in_body = true;
     r->resume_body = false;
-    size_t taken = handler_of(r)->body(user_of(r), r, data, *size);
+    size_t taken = handler_of(r)->body(user_of(r), r, r->bytes + r->pos, n);
     r->in_body = false;
-    assert(taken <= *size);
+    assert(taken <= n);
     r->received += taken;
-    *size -= taken;
-    if (*size == 0 || r->doomed || r->answer.status != 0)
-        return;
-    req_suspend(r);
-    if (r->resume_body)
-        req_wake(r);
+    took(r, taken);
+    r->paused = taken < n && !r->resume_body && !r->answer.status;
 }
 
-static uint64_t swallow_limit(const struct http_req *r)
+/* What the handler has been told of it so far was in vain. */
+static bool body_is_malformed(struct http_req *r)
 {
-    if (r->content_length < 0)
-        return SWALLOW_MAX_BYTES;
-    uint64_t left = (uint64_t)r->content_length - r->received;
-    return left <= SWALLOW_MAX_BYTES ? left : 0;
-}
-
-/* 0.9.75 takes no answer in mid-body. A short rest is dropped, so that the connection can go on;
- * before a long one the answer goes out past MHD, which then closes. */
-static enum MHD_Result swallow(struct http_req *r, size_t *size)
-{
-    if (r->swallowed + *size <= swallow_limit(r)) {
-        r->swallowed += *size;
-        *size = 0;
-        return MHD_YES;
+    req_gone(r);
+    req_end(r);
+    if (r->answer.sent) {
+        r->conn->broken = true;
+        r->refused = true; /* it is cut */
+        r->answer.keep = false;
+    } else {
+        req_refuse(r, r->chunked.fault);
     }
-    if (r->answer.ready) {
-        answer_send_raw(r);
-        return MHD_NO;
-    }
-    req_suspend(r);
-    return MHD_YES;
+    return true;
 }
 
-void req_swallow_over(struct http_req *r)
+static bool body_input(struct conn *c)
 {
-    if (r->suspended) {
-        req_wake(r);
-        return;
+    struct http_req *r = c->req;
+    size_t n;
+    int end = find_body(r, &n);
+    if (end < 0)
+        return body_is_malformed(r);
+    if (n > 0) {
+        if (r->phase == REQ_BODY)
+            give_body(r, n);
+        else
+            took(r, n);
+        return true;
     }
-    answer_send_raw(r);
-    req_doom(r);
-}
-
-static enum MHD_Result body_came(struct http_req *r, const char *data, size_t *size)
-{
-    if (r->phase == REQ_BODY && r->answer.status == 0) {
-        give_body(r, data, size);
-        if (r->doomed)
-            return MHD_NO;
-        if (*size == 0 || r->suspended || r->answer.status == 0)
-            return MHD_YES;
-    }
-    return swallow(r, size);
-}
-
-/* The whole request is here; also called again after each resume. */
-static enum MHD_Result request_whole(struct http_req *r)
-{
-    if (r->phase != REQ_WAIT) {
-        r->phase = REQ_WAIT;
-        if (r->answer.status == 0)
+    if (end > 0) {
+        bool wanted = r->phase == REQ_BODY;
+        r->phase = REQ_WHOLE;
+        if (wanted)
             handler_of(r)->body_end(user_of(r), r);
+        return true;
     }
-    if (r->doomed)
-        return MHD_NO;
-    if (r->answer.ready)
-        return answer_queue(r);
-    req_suspend(r);
-    return MHD_YES;
+    if (r->pos == r->len)
+        r->pos = r->len = r->head.length; /* the head stays, for the handler to look at */
+    return conn_fill(c);
 }
 
-enum MHD_Result req_handle(void *cls, struct MHD_Connection *mhd, const char *url,
-                           const char *method, const char *version, const char *data, size_t *size,
-                           void **context)
+bool req_reads(const struct http_req *r)
 {
-    struct http_req *r = *context;
-    (void)mhd;
-    ((struct httpd *)cls)->events++;
-    if (!r || r->doomed)
-        return MHD_NO;
-    if (r->phase == REQ_NONE)
-        return begin(r, url, method, version);
-    if (r->phase == REQ_HOLD) {
-        if (r->answer.ready)
-            return answer_queue(r);
-        req_suspend(r);
-        return MHD_YES;
-    }
-    return *size > 0 ? body_came(r, data, size) : request_whole(r);
+    return (r->phase == REQ_BODY && !r->paused) || (r->phase == REQ_SWALLOW && r->answer.keep);
 }
 
-void req_answer_given(struct http_req *r)
+bool req_input(struct conn *c)
 {
-    if (r->phase == REQ_BODY) {
-        r->phase = REQ_SWALLOW;
-        r->swallow_until_ms = loop_now_ms(r->conn->h->loop) + SWALLOW_MAX_MS;
+    if (!c->req) {
+        if (!c->readable)
+            return false;
+        c->req = req_take(c);
     }
-    if (r->answer.ready)
-        req_wake(r);
+    return c->req->phase == REQ_HEAD ? head_input(c) : body_input(c);
 }
 
 void http_resume_body(struct http_req *r)
 {
     if (r->in_body)
         r->resume_body = true;
-    else if (r->phase == REQ_BODY)
-        req_wake(r);
+    r->paused = false;
+    conn_wake(r->conn);
 }
 
 /* ---- What the handler may ask ---- */
 
 const char *http_method(const struct http_req *r)
 {
-    return r->method;
+    return r->bytes + r->head.method.at;
 }
 
 const char *http_target(const struct http_req *r)
 {
-    return buf_str(&r->target);
+    return r->bytes + r->head.target.at;
 }
 
 const char *http_header(const struct http_req *r, const char *name)
 {
-    return MHD_lookup_connection_value(r->conn->mhd, MHD_HEADER_KIND, name);
+    struct http_span value = http_head_find(&r->head, r->bytes, name);
+    return value.at ? r->bytes + value.at : NULL;
 }
 
 int64_t http_content_length(const struct http_req *r)
@@ -347,15 +320,14 @@ int64_t http_content_length(const struct http_req *r)
     return r->content_length;
 }
 
-static void format_client(const struct sockaddr *sa, char out[64])
+static void format_client(const struct sockaddr_in6 *peer, char out[64])
 {
     char host[INET6_ADDRSTRLEN] = "";
-    if (sa->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
-        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-        snprintf(out, 64, "[%s]:%u", host, ntohs(in6->sin6_port));
-    } else if (sa->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
+    if (peer->sin6_family == AF_INET6) {
+        inet_ntop(AF_INET6, &peer->sin6_addr, host, sizeof(host));
+        snprintf(out, 64, "[%s]:%u", host, ntohs(peer->sin6_port));
+    } else if (peer->sin6_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
         inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
         snprintf(out, 64, "%s:%u", host, ntohs(in->sin_port));
     } else {
@@ -365,12 +337,10 @@ static void format_client(const struct sockaddr *sa, char out[64])
 
 const char *http_client(const struct http_req *r)
 {
-    struct conn *c = r->conn;
-    if (!c->client[0])
-        format_client(
-            MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
-            c->client);
-    return c->client;
+    char *client = ((struct http_req *)(uintptr_t)r)->client; /* a cache */
+    if (!client[0])
+        format_client(&r->conn->peer, client);
+    return client;
 }
 
 void http_set_state(struct http_req *r, void *state)
@@ -396,11 +366,6 @@ int http_status(const struct http_req *r)
 uint64_t http_started_ms(const struct http_req *r)
 {
     return r->started_ms;
-}
-
-uint64_t http_bytes_sent(const struct http_req *r)
-{
-    return r->sent;
 }
 
 uint64_t http_bytes_received(const struct http_req *r)

@@ -41,7 +41,8 @@ const struct option service_options[] = {
     OPT(listen, OPT_STRING, "127.0.0.1:8080", 0, 0, OPT_REQUIRED,
         "Address to serve HTTP at, host:port; port 0 takes a free one."),
     OPT(threads, OPT_UINT, "2", 1, 64, 0, "Threads that serve requests."),
-    OPT(max_connections, OPT_UINT, "1024", 1, 65536, 0, "Open client connections of each thread."),
+    OPT(max_connections, OPT_UINT, "1024", 1, 65536, 0,
+        "Open client connections for each thread; who comes when all are open gets 503."),
     OPT_NAMED("header_timeout", header_timeout_ms, OPT_MS, "10s", 100, 600000, 0,
               "From a connection's first moment to a whole request head."),
     OPT_NAMED("idle_timeout", idle_timeout_ms, OPT_MS, "75s", 100, 3600000, 0,
@@ -212,7 +213,8 @@ static int worker_init(struct worker *w, struct service *s, struct store_err *er
         return -1;
     const struct httpd_conf hc = {
         .listen_fd = s->listen_fd,
-        .max_connections = (uint32_t)c->max_connections,
+        .max_connections = c->threads * c->max_connections,
+        .open_connections = &s->open_connections,
         .pool_bytes = s->app->pool_bytes,
         .write_buffer_bytes = s->app->write_buffer_bytes,
         .header_timeout_ms = (uint32_t)c->header_timeout_ms,

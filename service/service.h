@@ -89,6 +89,7 @@ struct service {
     char address[64];
     struct worker *workers;
     size_t n_workers;
+    atomic_size_t open_connections;
     atomic_size_t n_closing; /* workers that accept no more connections */
     _Atomic enum service_phase phase;
     atomic_bool store_ready;   /* the last probe was answered */

@@ -296,13 +296,14 @@ SMUGGLED = {
     "a name with a blank": "Content Length: 3",
     "no colon": "Content-Length 3",
 }
+UNKNOWN_CODINGS = {"an unknown coding", "a hidden coding", "a coding behind a tab"}  # RFC 9112 6.1
 
 
 @pytest.mark.parametrize("name", SMUGGLED)
 def test_requests_that_two_servers_could_read_differently(
     reader: Reader, writer: Writer, store: Store, endpoint: Endpoint, keys: KeyPair, name: str
 ) -> None:
-    """400, and the connection ends, so that what follows is never taken for a request."""
+    """Refused, and the connection ends, so that what follows is never taken for a request."""
     token = endpoint.token(keys)
     for base in (reader.url, writer.url):
         request = (
@@ -312,9 +313,9 @@ def test_requests_that_two_servers_could_read_differently(
             f"Authorization: Bearer {token}\r\nContent-Length: 1\r\n\r\nx"
         )
         answer = http.raw(base, request.encode())
-        assert answer.startswith(b"HTTP/1.1 400 "), answer
-        # libmicrohttpd 0.9.75 sends its own refusals' head twice: no second answer to anything.
-        assert answer.count(b"HTTP/1.1 400 ") == answer.count(b"HTTP/1.1 ")
+        refused = b"501" if name in UNKNOWN_CODINGS else b"400"
+        assert answer.startswith(b"HTTP/1.1 " + refused), answer
+        assert answer.count(b"HTTP/1.1 ") == 1  # no second answer to anything
     assert store.listing(endpoint.tenant_prefix) == {}
 
 
