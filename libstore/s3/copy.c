@@ -15,7 +15,7 @@ struct copy {
     char etag[STORE_ETAG_SIZE];
     uint64_t size;
     char content_type[256];
-    struct buf meta; /* of the source, as http_head has it, without a sum that will not fit */
+    struct buf meta; /* of the source, as http_answer has it, without a sum that will not fit */
     size_t n_meta;
     char sum[STORE_CHECKSUM_SIZE];
     bool new_meta; /* it has to be given anew */
@@ -246,7 +246,7 @@ static void copy_parts(struct copy *c)
 
 /* An ETag that is the MD5 of a body, or of parts, need not be that of the copy: such a sum is not
  * taken over. */
-static bool take_meta(struct copy *c, const struct http_head *a)
+static bool take_meta(struct copy *c, const struct http_answer *a)
 {
     const char *at = buf_str(&a->meta), *sum = s3_own_meta(a, S3_META_SUM);
     bool keep_sum = sum && strncmp(sum, "crc32c:", 7) == 0;
@@ -280,7 +280,7 @@ static int fill_head(struct s3_request *r, struct s3_draft *d, struct store_err 
 static void head_done(struct s3_request *r, const struct store_err *err, const struct xml_doc *doc)
 {
     struct copy *c = r->conf.user;
-    const struct http_head *a = r->answer;
+    const struct http_answer *a = r->answer;
     (void)doc;
     if (err->code != STORE_OK) {
         fail(c, err);

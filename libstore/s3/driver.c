@@ -317,7 +317,7 @@ void s3_finish_at(struct s3_op *o, const struct store_err *err, int64_t server_t
     s3_finish(o, err, &info);
 }
 
-void s3_finish_stored(struct s3_op *o, const struct http_head *a, uint64_t size, const char *etag,
+void s3_finish_stored(struct s3_op *o, const struct http_answer *a, uint64_t size, const char *etag,
                       const char *sum)
 {
     const struct store_info info = {

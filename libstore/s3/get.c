@@ -79,7 +79,7 @@ static int fill_get(struct s3_request *r, struct s3_draft *d, struct store_err *
  * ignores the range or the condition sends bytes which must not pass for that part. */
 static bool fits(const struct get *g)
 {
-    const struct http_head *a = g->r.answer;
+    const struct http_answer *a = g->r.answer;
     const struct store_get_opts *o = &g->o.op->opts.get;
     uint64_t length = (uint64_t)a->content_length;
     if (!g->described && !o->offset && !o->length)

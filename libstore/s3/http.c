@@ -1,76 +1,180 @@
 #include "libstore/s3/http.h"
 
 #include <assert.h>
-#include <curl/curl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/codec.h"
-#include "libstore/s3/http_head.h"
-#include "libstore/s3/sockets.h"
+#include "http/chunked.h"
+#include "http/head.h"
+#include "http/message.h"
+#include "libstore/s3/dial.h"
+#include "libstore/s3/http_answer.h"
 
 enum {
-    DEFAULT_CONNECT_TIMEOUT_MS = 3000,
-    MAX_FIELDS = 64, /* of a request's head, and their bytes */
-    FIELDS_MAX_BYTES = 65536,
-    MAX_IDLE_HANDLES = 256,
+    IN_BYTES = 64 * 1024,        /* read at a time; bounds an answer's head too */
+    OUT_BYTES = 64 * 1024,       /* of a body, on its way */
+    HEAD_MAX_BYTES = 128 * 1024, /* of a request */
+    CONTINUE_MS = 1000, /* a server that does not say 100 (Continue) gets the body all the same */
+    TICK_MS = 250,
+    STEPS_A_TURN = 64,
+    SPARE_MAX = 32,
 };
 
 static const char LATE[] = "the deadline passed before the answer came";
 
-/* A curl handle, kept for the next request. */
+/* What a connection needs while it is in use. */
+struct exchange {
+    struct exchange *next; /* among the spare ones */
+    struct buf out;
+    size_t out_pos;
+    uint64_t body_left; /* of the request, not yet read from the caller */
+    bool body_begun, body_held, body_paused;
+    uint64_t held_until_ms;
+    bool cut;      /* nothing more can be sent */
+    bool answered; /* the answer's head is whole */
+    bool got_any;  /* of an answer */
+    uint64_t left; /* of its body */
+    bool whole;    /* nothing more of the answer is to come */
+    struct http_chunked chunked;
+    struct http_head head;
+    size_t pos, len;
+    char in[IN_BYTES];
+};
+
+/* A connection. */
 struct http_transfer {
-    CURL *easy;
     struct http_client *client;
-    struct http_call *call;               /* NULL: idle, or given up and not yet taken from curl */
-    struct curl_slist fields[MAX_FIELDS]; /* the request's head, for curl: lines in field_text */
-    struct buf field_text;
-    CURLU *url;           /* taken apart once, not for each request */
-    const char *base_url; /* what url is */
-    char error_text[CURL_ERROR_SIZE];
-    bool no_memory, late;              /* what ended it, or is to end it */
-    struct http_transfer *next, *prev; /* active, or idle (next only) */
+    struct link *link;
+    const char *base_url;
+    struct loop_watch watch;
+    struct loop_task task;
+    struct http_call *call; /* NULL: at rest */
+    struct exchange *x;     /* NULL: at rest */
+    bool connected, readable, writable;
+    bool hung_up; /* the server sends no more than what can be read */
+    bool used;    /* an answer has come on it before */
+    enum http_failure dial_failure;
+    char detail[256];
+    uint64_t progress_ms;
+    struct http_transfer *next, *prev; /* active, or at rest */
 };
 
 struct http_client {
     struct loop *loop;
-    CURLM *multi;
-    struct loop_timer timer;
-    struct loop_task kick; /* curl wants to run at once */
-    struct sockets sockets;
-    struct http_transfer *idle;
-    unsigned n_idle;
-    struct http_transfer *active; /* those that curl has */
-    /* Calls that are canceled in one of curl's own call-backs, where it lets go of no handle, leave
-     * theirs behind. */
-    bool in_curl;
-    struct loop_task bury;
-    bool starved;             /* some of the active have no_memory */
-    bool timer_lost;          /* no memory for the time that curl wants to run at */
+    struct dialer *dialer;
+    struct http_transfer *active, *idle;
+    struct exchange *spare;
+    unsigned n_spare;
     struct http_call waiting; /* head of the ring of those that wait for a connection */
     struct loop_task admit;   /* lets them in */
+    struct loop_timer tick;   /* stalls, while there are active ones */
     uint32_t n_active, max_active;
-    uint64_t earliest_ms; /* no active call has an earlier deadline */
-    uint32_t connect_timeout_ms;
-    char *base_url, *ca_file, *client_cert_file, *client_key_file;
+    char *base_url;
 };
 
-/* ---- The answer ---- */
+/* ---- Lists ---- */
 
-static size_t on_header(char *line, size_t size, size_t n, void *user)
+static void list_add(struct http_transfer **list, struct http_transfer *t)
 {
-    struct http_transfer *t = user;
-    size_t len = size * n;
-    if (!t->call)
-        return 0; /* ends the transfer */
-    if (http_head_take(&t->call->answer, line, len))
-        return len;
-    t->no_memory = true;
-    return 0;
+    t->prev = NULL;
+    t->next = *list;
+    if (t->next)
+        t->next->prev = t;
+    *list = t;
+}
+
+static void list_remove(struct http_transfer **list, struct http_transfer *t)
+{
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        *list = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+}
+
+/* ---- Exchanges ---- */
+
+static struct exchange *exchange_take(struct http_client *h)
+{
+    struct exchange *x = h->spare;
+    struct buf out = BUF_INIT(OUT_BYTES + HEAD_MAX_BYTES);
+    if (x) {
+        h->spare = x->next;
+        h->n_spare--;
+        out = x->out;
+    } else {
+        x = malloc(sizeof(*x));
+        if (!x)
+            return NULL;
+    }
+    memset(x, 0, offsetof(struct exchange, head));
+    x->pos = x->len = 0;
+    x->out = out;
+    buf_reset(&x->out);
+    return x;
+}
+
+static void exchange_free(struct exchange *x)
+{
+    buf_cleanup(&x->out);
+    free(x);
+}
+
+static void exchange_give_back(struct http_client *h, struct exchange *x)
+{
+    if (h->n_spare >= SPARE_MAX) {
+        exchange_free(x);
+        return;
+    }
+    x->next = h->spare;
+    h->spare = x;
+    h->n_spare++;
+}
+
+/* ---- The end of a connection, and of a call ---- */
+
+static void transfer_free(struct http_transfer *t, bool at_rest)
+{
+    struct http_client *h = t->client;
+    loop_watch_clear(h->loop, &t->watch);
+    loop_defer_clear(h->loop, &t->task);
+    if (t->link)
+        link_close(t->link, at_rest);
+    if (t->x)
+        exchange_give_back(h, t->x);
+    free(t);
+}
+
+enum then {
+    DROP,  /* and whatever is still on its way */
+    CLOSE, /* in peace: all was answered */
+    KEEP,
+};
+
+/* Takes the call off its connection. */
+static void detach(struct http_transfer *t, enum then then)
+{
+    struct http_client *h = t->client;
+    t->call->transfer = NULL;
+    t->call->client = NULL;
+    t->call = NULL;
+    list_remove(&h->active, t);
+    h->n_active--;
+    if (h->waiting.next != &h->waiting)
+        loop_defer(h->loop, &h->admit);
+    if (then != KEEP) {
+        transfer_free(t, then == CLOSE);
+        return;
+    }
+    exchange_give_back(h, t->x);
+    t->x = NULL;
+    t->used = true;
+    list_add(&h->idle, t);
 }
 
 static void tell_head(struct http_call *c)
@@ -82,18 +186,23 @@ static void tell_head(struct http_call *c)
         c->head(c);
 }
 
-static size_t on_data(char *bytes, size_t size, size_t n, void *user)
+/* `done` may start the call anew. */
+static void end_call(struct http_transfer *t, enum then then, enum http_failure failure,
+                     const char *detail)
 {
-    struct http_transfer *t = user;
     struct http_call *c = t->call;
-    if (!c)
-        return 0;
-    if (c->paused)
-        return CURL_WRITEFUNC_PAUSE;
-    tell_head(c);
-    if (c->data && !c->data(c, bytes, size * n))
-        c->paused = true; /* this piece was taken; the next one waits inside curl */
-    return size * n;
+    char text[sizeof(t->detail)];
+    text_copy(text, sizeof(text), detail);
+    detach(t, then);
+    if (failure == HTTP_ANSWERED)
+        tell_head(c);
+    c->done(c, failure, text);
+}
+
+static bool fail(struct http_transfer *t, enum http_failure failure, const char *detail)
+{
+    end_call(t, DROP, failure, detail);
+    return false;
 }
 
 static bool is_late(const struct http_call *c)
@@ -101,466 +210,433 @@ static bool is_late(const struct http_call *c)
     return c->deadline_ms && clock_mono_ms() >= c->deadline_ms;
 }
 
-static size_t on_read(char *buf, size_t size, size_t n, void *user)
+/* ---- The request ---- */
+
+static bool has_body(const struct http_call *c)
 {
-    struct http_transfer *t = user;
+    return strcmp(c->method, "PUT") == 0 || strcmp(c->method, "POST") == 0;
+}
+
+/* The caller's lines end in LF alone. */
+static bool put_head(struct http_transfer *t)
+{
     struct http_call *c = t->call;
-    if (!c)
-        return CURL_READFUNC_ABORT;
-    ssize_t got = c->read ? c->read(c, buf, size * n) : 0;
+    struct exchange *x = t->x;
+    struct buf *b = &x->out;
+    bool has_host = false;
+    http_put_request(b, c->method, c->target);
+    for (const char *line = c->headers ? c->headers : "", *end; (end = strchr(line, '\n'));
+         line = end + 1) {
+        has_host |= strncasecmp(line, "Host:", 5) == 0;
+        buf_add(b, line, (size_t)(end - line));
+        buf_adds(b, "\r\n");
+    }
+    if (!has_host)
+        http_put_field(b, "Host", strstr(t->base_url, "://") + 3);
+    if (has_body(c))
+        http_put_length(b, c->body_size);
+    if (has_body(c) && c->expect_continue)
+        http_put_field(b, "Expect", "100-continue");
+    http_put_end(b);
+    return !buf_failed(b);
+}
+
+static bool begin_request(struct http_transfer *t)
+{
+    struct http_client *h = t->client;
+    struct http_call *c = t->call;
+    struct exchange *x = t->x;
+    bool is_head = strcmp(c->method, "HEAD") == 0;
+    http_head_init(&x->head, is_head ? HTTP_RESPONSE_TO_HEAD : HTTP_RESPONSE, IN_BYTES);
+    x->body_left = has_body(c) ? c->body_size : 0;
+    x->body_held = x->body_left && c->expect_continue;
+    x->held_until_ms = loop_now_ms(h->loop) + CONTINUE_MS;
+    t->progress_ms = loop_now_ms(h->loop);
+    return put_head(t);
+}
+
+/* A piece of the body, behind what is in the buffer. Returns 1: there is more to send, 0: not now,
+ * -1: the call is over. */
+static int read_body(struct http_transfer *t)
+{
+    struct exchange *x = t->x;
+    struct http_call *c = t->call;
+    size_t want = x->body_left < OUT_BYTES ? (size_t)x->body_left : OUT_BYTES;
+    if (x->body_left == 0 || x->body_held || x->body_paused || x->answered)
+        return 0;
+    if (!buf_reserve(&x->out, want)) {
+        fail(t, HTTP_NO_MEMORY, "out of memory");
+        return -1;
+    }
+    ssize_t n = c->read ? c->read(c, x->out.data + x->out.len, want) : STORE_READ_ABORT;
     if (is_late(c)) { /* now: the caller may have taken its time */
-        t->late = true;
-        return CURL_READFUNC_ABORT;
+        fail(t, HTTP_LATE, LATE);
+        return -1;
     }
-    if (got == STORE_READ_PAUSE) {
-        c->paused = true;
-        return CURL_READFUNC_PAUSE;
-    }
-    return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
-}
-
-static int on_seek(void *user, curl_off_t offset, int origin)
-{
-    struct http_transfer *t = user;
-    struct http_call *c = t->call;
-    if (!c || offset != 0 || origin != SEEK_SET || !c->rewind || !c->rewind(c))
-        return CURL_SEEKFUNC_CANTSEEK;
-    return CURL_SEEKFUNC_OK;
-}
-
-/* ---- Sockets and timer ---- */
-
-static void reap(struct http_client *h);
-static void end_late(struct http_client *h);
-static void end_starved(struct http_client *h);
-
-/* The call ends when curl has returned. */
-static void starve(struct http_transfer *t)
-{
-    t->no_memory = true;
-    t->client->starved = true;
-    loop_defer(t->client->loop, &t->client->kick);
-}
-
-/* Lets curl work, and ends the calls that are over then. Those whose deadline has passed are ended
- * before: curl holds up to a buffer of a body that it sends without asking for it. */
-static void act(struct http_client *h, curl_socket_t fd, int mask)
-{
-    int running;
-    end_late(h);
-    h->in_curl = true;
-    CURLMcode rc = curl_multi_socket_action(h->multi, fd, mask, &running);
-    h->in_curl = false;
-    /* It does not say whose socket it has lost then, and may never ask for it again. */
-    for (struct http_transfer *t = rc == CURLM_OK ? NULL : h->active; t; t = t->next)
-        starve(t);
-    end_starved(h);
-    reap(h);
-}
-
-static void on_ready(void *user, int fd, uint32_t events)
-{
-    int mask = ((events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
-               ((events & EPOLLOUT) ? CURL_CSELECT_OUT : 0) |
-               ((events & (EPOLLERR | EPOLLHUP)) ? CURL_CSELECT_ERR : 0);
-    act(user, fd, mask);
-}
-
-static struct http_transfer *transfer_of(CURL *easy)
-{
-    struct http_transfer *t = NULL; /* curl has handles of its own too */
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
-    return t;
-}
-
-/* Whether the last word on the request has come: then its connection, which is up, may rest. curl
- * tells on_close() of those only. It closes the sockets of its resolver, and of connections that
- * never came to be, unseen, and the next file may have their number. */
-static bool answered(CURL *easy)
-{
-    const struct http_transfer *t = transfer_of(easy);
-    return t && t->call && t->call->answer.status >= 200;
-}
-
-/* Never tells curl of a failure: it would give up every call of the client. */
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *unused)
-{
-    struct http_client *h = user;
-    struct http_transfer *t;
-    (void)unused;
-    if (what == CURL_POLL_REMOVE) {
-        if (answered(easy))
-            sockets_rest(&h->sockets, fd);
-        else
-            sockets_forget(&h->sockets, fd);
+    if (n == STORE_READ_PAUSE) {
+        x->body_paused = c->paused = true;
         return 0;
     }
-    uint32_t wanted =
-        ((what & CURL_POLL_IN) ? EPOLLIN : 0) | ((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
-    if (!sockets_watch(&h->sockets, fd, wanted) && (t = transfer_of(easy)))
-        starve(t);
-    return 0;
-}
-
-static int on_close(void *user, curl_socket_t fd)
-{
-    struct http_client *h = user;
-    return sockets_close(&h->sockets, fd);
-}
-
-static int on_sockopt(void *user, curl_socket_t fd, curlsocktype purpose)
-{
-    struct http_client *h = user;
-    (void)purpose;
-    return sockets_open(&h->sockets, fd) ? CURL_SOCKOPT_OK : CURL_SOCKOPT_ERROR;
-}
-
-/* As on_socket(). Without memory for the timer curl runs in each round, until there is some. */
-static int on_timer(CURLM *multi, long timeout_ms, void *user)
-{
-    struct http_client *h = user;
-    (void)multi;
-    h->timer_lost = false;
-    if (timeout_ms == 0) {
-        loop_timer_clear(h->loop, &h->timer);
-        loop_defer(h->loop, &h->kick);
-    } else if (timeout_ms < 0) {
-        loop_timer_clear(h->loop, &h->timer);
-    } else if (loop_timer_set(h->loop, &h->timer, (uint64_t)timeout_ms) != 0) {
-        h->timer_lost = true;
-        loop_defer(h->loop, &h->kick);
+    if (n <= 0) {
+        fail(t, HTTP_BAD_LOCAL, n == 0 ? "the body is shorter than it was to be" : "given up");
+        return -1;
     }
-    return 0;
+    x->body_begun = true;
+    x->body_left -= (uint64_t)n;
+    x->out.len += (size_t)n;
+    return 1;
 }
 
-static void run_curl(void *user)
+/* Returns 1: something was sent, 0: not now, -1: the call is over. */
+static int push(struct http_transfer *t)
 {
-    struct http_client *h = user;
-    long timeout_ms;
-    act(h, CURL_SOCKET_TIMEOUT, 0);
-    if (h->timer_lost && curl_multi_timeout(h->multi, &timeout_ms) == CURLM_OK)
-        on_timer(h->multi, timeout_ms, h);
-}
-
-/* ---- Handles ---- */
-
-static const char *system_ca_file(void)
-{
-    static const char *const files[] = {"/etc/ssl/certs/ca-certificates.crt",
-                                        "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-        if (access(files[i], R_OK) == 0)
-            return files[i];
-    return NULL;
-}
-
-/* Texts are copied by curl, which may lack the memory; then a default would be taken. */
-static bool set_text(CURL *e, CURLoption option, const char *text)
-{
-    return curl_easy_setopt(e, option, text) == CURLE_OK;
-}
-
-static bool set_tls(const struct http_client *h, CURL *e)
-{
-    const char *key = h->client_key_file ? h->client_key_file : h->client_cert_file;
-    /* A CA folder, which Debian sets by default, switches off curl's cache of the parsed CA file,
-     * and then each TLS connection costs tens of milliseconds. */
-    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-    return (!h->ca_file || set_text(e, CURLOPT_CAINFO, h->ca_file)) &&
-           (!h->client_cert_file || (set_text(e, CURLOPT_SSLCERT, h->client_cert_file) &&
-                                     set_text(e, CURLOPT_SSLKEY, key)));
-}
-
-/* What stays the same for every request. */
-static bool set_constants(struct http_client *h, struct http_transfer *t)
-{
-    CURL *e = t->easy;
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_NOPROGRESS, 1L);
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)h->connect_timeout_ms);
-    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 65536L);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* a resolver's thread that hangs is not joined */
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error_text);
-    curl_easy_setopt(e, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
-    curl_easy_setopt(e, CURLOPT_READDATA, t);
-    curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek);
-    curl_easy_setopt(e, CURLOPT_SEEKDATA, t);
-    curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_sockopt);
-    curl_easy_setopt(e, CURLOPT_SOCKOPTDATA, h);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, h);
-    return set_text(e, CURLOPT_PROXY, "") && set_text(e, CURLOPT_PROTOCOLS_STR, "http,https") &&
-           set_tls(h, e);
-}
-
-static void transfer_free(struct http_transfer *t)
-{
-    curl_easy_cleanup(t->easy);
-    curl_url_cleanup(t->url);
-    buf_cleanup(&t->field_text);
-    free(t);
-}
-
-static struct http_transfer *transfer_take(struct http_client *h)
-{
-    struct http_transfer *t = h->idle;
-    if (t) {
-        h->idle = t->next;
-        h->n_idle--;
-        return t;
+    struct exchange *x = t->x;
+    if (!t->writable || x->cut)
+        return 0;
+    /* A request and the beginning of its body leave in one piece. */
+    if (x->out.len - x->out_pos < OUT_BYTES / 2) {
+        int more = read_body(t);
+        if (more < 0)
+            return -1;
     }
-    t = calloc(1, sizeof(*t));
+    if (x->out_pos == x->out.len)
+        return 0;
+    if (is_late(t->call)) {
+        fail(t, HTTP_LATE, LATE);
+        return -1;
+    }
+    ssize_t n = link_send(t->link, x->out.data + x->out_pos, x->out.len - x->out_pos);
+    if (n == LINK_AGAIN) {
+        t->writable = false;
+        return 0;
+    }
+    if (n < 0) { /* the answer may be there, and say why */
+        x->cut = t->readable = true;
+        return 1;
+    }
+    x->out_pos += (size_t)n;
+    t->progress_ms = loop_now_ms(t->client->loop);
+    if (x->out_pos == x->out.len) {
+        buf_reset(&x->out);
+        x->out_pos = 0;
+    }
+    return 1;
+}
+
+/* ---- The answer ---- */
+
+static bool is_sent(const struct exchange *x)
+{
+    return x->out_pos == x->out.len && x->body_left == 0;
+}
+
+static bool begin_again(struct http_transfer *t);
+
+/* The connection is over, in mid-answer or before. One that was kept may have been closed by the
+ * server at the same moment: then the request goes out anew, where it can. */
+static bool lost(struct http_transfer *t, enum http_failure failure, const char *detail)
+{
+    struct exchange *x = t->x;
+    struct http_call *c = t->call;
+    if (x->answered && x->head.framing == HTTP_TO_CLOSE && failure == HTTP_ANSWERED) {
+        end_call(t, is_sent(x) ? CLOSE : DROP, HTTP_ANSWERED, "");
+        return false;
+    }
+    if (t->used && !x->got_any && !c->head_told && (!x->body_begun || (c->rewind && c->rewind(c))))
+        return begin_again(t);
+    return fail(t, failure == HTTP_ANSWERED ? HTTP_BROKEN : failure, detail);
+}
+
+static bool read_more(struct http_transfer *t)
+{
+    struct exchange *x = t->x;
+    if (!t->readable)
+        return false;
+    ssize_t n = link_recv(t->link, x->in + x->len, IN_BYTES - x->len);
+    if (n > 0) {
+        t->progress_ms = loop_now_ms(t->client->loop);
+        x->got_any = true;
+        /* Less than there was room for: that was all, but for an end that was told of already. */
+        if (link_is_plain(t->link) && (size_t)n < IN_BYTES - x->len && !t->hung_up)
+            t->readable = false;
+        x->len += (size_t)n;
+        return true;
+    }
+    if (n == LINK_AGAIN && !x->cut) {
+        t->readable = false;
+        return false;
+    }
+    return n == 0 ? lost(t, HTTP_ANSWERED, "the server closed the connection before the end")
+                  : lost(t, link_failure(t->link), link_trouble(t->link));
+}
+
+/* Forgets what is done with, and keeps what is behind it. */
+static void drop_front(struct exchange *x)
+{
+    x->len -= x->pos;
+    memmove(x->in, x->in + x->pos, x->len);
+    x->pos = 0;
+}
+
+static bool take_interim(struct exchange *x)
+{
+    x->pos = x->head.length;
+    drop_front(x);
+    x->body_held = false;
+    http_head_init(&x->head, x->head.kind, IN_BYTES);
+    return true;
+}
+
+static bool take_head(struct http_transfer *t)
+{
+    struct exchange *x = t->x;
+    switch (x->len ? http_head_feed(&x->head, x->in, x->len) : HTTP_MORE) {
+    case HTTP_MORE: return read_more(t);
+    case HTTP_REFUSED: return fail(t, HTTP_BROKEN, http_rules[x->head.fault].text);
+    case HTTP_DONE: break;
+    }
+    if (x->head.status < 200)
+        return take_interim(x);
+    if (!http_answer_take(&t->call->answer, &x->head, x->in))
+        return fail(t, HTTP_NO_MEMORY, "out of memory");
+    t->call->answer.content_length =
+        x->head.framing == HTTP_LENGTH || x->head.framing == HTTP_NO_BODY
+            ? t->call->answer.content_length
+            : -1;
+    x->answered = true;
+    x->left = x->head.content_length;
+    x->whole = x->head.framing == HTTP_NO_BODY;
+    x->pos = x->head.length;
+    return true;
+}
+
+/* What of the body lies at x->pos. Returns false: it is malformed. */
+static bool find_data(struct exchange *x, size_t *n)
+{
+    size_t here = x->len - x->pos, framing;
+    enum http_chunk_event event;
+    switch (x->head.framing) {
+    case HTTP_CHUNKED:
+        event = http_chunked_read(&x->chunked, x->in + x->pos, here, &framing, n);
+        x->pos += framing;
+        x->whole = event == HTTP_CHUNK_END;
+        return event != HTTP_CHUNK_REFUSED;
+    case HTTP_LENGTH:
+        *n = x->left < here ? (size_t)x->left : here;
+        x->whole = x->left == 0;
+        return true;
+    default: *n = here; return true;
+    }
+}
+
+static bool take_body(struct http_transfer *t)
+{
+    struct exchange *x = t->x;
+    struct http_call *c = t->call;
+    size_t n;
+    if (c->paused && !x->body_paused)
+        return false;
+    if (!find_data(x, &n))
+        return fail(t, HTTP_BROKEN, http_rules[x->chunked.fault].text);
+    if (x->whole)
+        return true;
+    if (n == 0) {
+        if (x->pos == x->len)
+            x->pos = x->len = 0;
+        return read_more(t);
+    }
+    const char *bytes = x->in + x->pos;
+    x->pos += n;
+    if (x->head.framing == HTTP_LENGTH)
+        x->left -= n;
+    else if (x->head.framing == HTTP_CHUNKED)
+        http_chunked_take(&x->chunked, n);
+    tell_head(c);
+    if (c->data && !c->data(c, bytes, n))
+        c->paused = true; /* this piece was taken */
+    return true;
+}
+
+/* The connection is kept when nothing is left of either message. */
+static bool finish(struct http_transfer *t)
+{
+    const struct exchange *x = t->x;
+    bool keep = x->head.keep_alive && x->pos == x->len && is_sent(x);
+    end_call(t, keep ? KEEP : is_sent(x) ? CLOSE : DROP, HTTP_ANSWERED, "");
+    return false;
+}
+
+/* ---- One step after the other ---- */
+
+/* Whether there may be another one. */
+static bool step(struct http_transfer *t)
+{
+    struct exchange *x = t->x;
+    if (!t->call) { /* at rest: the server says that it is over, or what nobody asked for */
+        list_remove(&t->client->idle, t);
+        transfer_free(t, true);
+        return false;
+    }
+    if (!t->connected)
+        return t->dial_failure == HTTP_ANSWERED ? false : fail(t, t->dial_failure, t->detail);
+    if (x->whole)
+        return finish(t);
+    int sent = push(t);
+    if (sent != 0)
+        return sent > 0;
+    return x->answered ? take_body(t) : take_head(t);
+}
+
+static void run(struct http_transfer *t)
+{
+    for (int i = 0; i < STEPS_A_TURN; i++)
+        if (!step(t))
+            return;
+    loop_defer(t->client->loop, &t->task);
+}
+
+static void on_task(void *user)
+{
+    run(user);
+}
+
+/* Of one at rest: something came that nobody asked for, unless it is TLS' own. */
+static bool has_ended(struct http_transfer *t, uint32_t events)
+{
+    char byte;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        return true;
+    if (!(events & EPOLLIN))
+        return false;
+    return link_is_plain(t->link) || link_recv(t->link, &byte, 1) != LINK_AGAIN;
+}
+
+static void on_events(void *user, uint32_t events)
+{
+    struct http_transfer *t = user;
+    if (!t->call && !has_ended(t, events))
+        return;
+    /* With TLS each direction may wait for the other. */
+    bool any = !link_is_plain(t->link);
+    t->hung_up |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    t->readable |= any || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    t->writable |= any || (events & EPOLLOUT) != 0;
+    run(t);
+}
+
+/* ---- Connections ---- */
+
+static void on_connected(void *user, enum http_failure failure, const char *detail)
+{
+    struct http_transfer *t = user;
+    struct http_client *h = t->client;
+    struct store_err err;
+    if (failure == HTTP_ANSWERED &&
+        loop_watch_set(h->loop, &t->watch, link_fd(t->link),
+                       EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &err) != 0) {
+        failure = HTTP_NO_MEMORY;
+        detail = err.msg;
+    }
+    t->connected = failure == HTTP_ANSWERED;
+    t->writable = t->connected;
+    t->readable = t->connected && !link_is_plain(t->link);
+    t->dial_failure = failure;
+    text_copy(t->detail, sizeof(t->detail), detail);
+    loop_defer(h->loop, &t->task);
+}
+
+static struct http_transfer *transfer_new(struct http_client *h, const char *base_url,
+                                          struct store_err *err)
+{
+    struct http_transfer *t = calloc(1, sizeof(*t));
+    store_err_set(err, STORE_NO_MEMORY, "http: out of memory");
     if (!t)
         return NULL;
     t->client = h;
-    buf_init(&t->field_text, FIELDS_MAX_BYTES);
-    t->easy = curl_easy_init();
-    t->url = curl_url();
-    if (!t->easy || !t->url || !set_constants(h, t)) {
-        transfer_free(t);
-        return NULL;
-    }
+    t->base_url = base_url;
+    t->watch = (struct loop_watch){.fn = on_events, .user = t, .fd = -1};
+    t->task = (struct loop_task){.fn = on_task, .user = t};
+    t->link = link_dial(h->dialer, base_url, on_connected, t, err);
+    if (t->link)
+        return t;
+    free(t);
+    return NULL;
+}
+
+/* The one that was used last: the others may grow old and be closed. */
+static struct http_transfer *take_idle(struct http_client *h, const char *base_url)
+{
+    struct http_transfer *t = h->idle;
+    while (t && t->base_url != base_url)
+        t = t->next;
+    if (t)
+        list_remove(&h->idle, t);
     return t;
 }
 
-static void transfer_give_back(struct http_transfer *t)
+static void on_tick(void *user);
+
+/* Gives the call a connection. */
+static int begin_on(struct http_client *h, struct http_call *c, struct http_transfer *t,
+                    struct store_err *err)
 {
-    struct http_client *h = t->client;
-    t->call = NULL;
-    if (h->n_idle >= MAX_IDLE_HANDLES) {
-        transfer_free(t);
-        return;
+    t->call = c;
+    t->x = exchange_take(h);
+    if (!t->x || !begin_request(t)) {
+        t->call = NULL;
+        transfer_free(t, false);
+        return store_err_set(err, STORE_NO_MEMORY, "http: out of memory");
     }
-    t->next = h->idle;
-    h->idle = t;
-    h->n_idle++;
-}
-
-static int no_memory(struct store_err *err)
-{
-    return store_err_set(err, STORE_NO_MEMORY, "http: out of memory");
-}
-
-/* Each request has a CURLOPT_REQUEST_TARGET, and its URL is only where to connect: curl takes a URL
- * apart and puts it together again several times, byte by byte, and less of that with a CURLU. */
-static int set_base_url(struct http_transfer *t, const char *base_url, struct store_err *err)
-{
-    if (t->base_url == base_url)
-        return 0;
-    t->base_url = NULL;
-    CURLUcode rc = curl_url_set(t->url, CURLUPART_URL, base_url, 0);
-    if (rc == CURLUE_OUT_OF_MEMORY || curl_easy_setopt(t->easy, CURLOPT_CURLU, t->url) != CURLE_OK)
-        return no_memory(err);
-    if (rc != CURLUE_OK)
-        return store_err_set(err, STORE_INVALID, "http: %.150s: %s", base_url,
-                             curl_url_strerror(rc));
-    t->base_url = base_url;
+    c->transfer = t;
+    list_add(&h->active, t);
+    h->n_active++;
+    if (!loop_timer_is_set(&h->tick) && loop_timer_set(h->loop, &h->tick, TICK_MS) != 0) {
+        detach(t, DROP);
+        return store_err_set(err, STORE_NO_MEMORY, "http: out of memory for a timer");
+    }
+    if (t->connected)
+        loop_defer(h->loop, &t->task);
     return 0;
 }
 
-/* ---- Clients ---- */
-
-static void bury(void *user);
-
-static void client_free(void *value)
+static int begin(struct http_client *h, struct http_call *c, struct store_err *err)
 {
-    struct http_client *h = value;
-    bury(h);
-    while (h->idle) {
-        struct http_transfer *t = h->idle;
-        h->idle = t->next;
-        transfer_free(t);
+    const char *base_url = c->base_url ? c->base_url : h->base_url;
+    if (is_late(c))
+        return store_err_set(err, STORE_TIMEOUT, LATE);
+    struct http_transfer *t = take_idle(h, base_url);
+    if (!t)
+        t = transfer_new(h, base_url, err);
+    return t ? begin_on(h, c, t, err) : -1;
+}
+
+static enum http_failure why_not(const struct store_err *err)
+{
+    switch (err->code) {
+    case STORE_TIMEOUT: return HTTP_LATE;
+    case STORE_NO_MEMORY: return HTTP_NO_MEMORY;
+    default: return HTTP_BAD_LOCAL;
     }
-    if (h->multi)
-        curl_multi_cleanup(h->multi); /* closes the connections, and so calls on_close() */
-    loop_timer_clear(h->loop, &h->timer);
-    loop_defer_clear(h->loop, &h->kick);
-    loop_defer_clear(h->loop, &h->admit);
-    loop_defer_clear(h->loop, &h->bury);
-    sockets_cleanup(&h->sockets);
-    free(h->base_url);
-    free(h->ca_file);
-    free(h->client_cert_file);
-    free(h->client_key_file);
-    free(h);
 }
 
-static bool copy_text(char **out, const char *s)
+/* On a new connection. */
+static bool begin_again(struct http_transfer *t)
 {
-    *out = s ? strdup(s) : NULL;
-    return *out || !s;
-}
-
-static void admit(void *user);
-
-static void init_curl(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-static struct http_client *client_new(struct loop *l, const struct http_client_conf *conf)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, init_curl);
-    struct http_client *h = calloc(1, sizeof(*h));
-    if (!h)
-        return NULL;
-    const char *ca = conf->ca_file ? conf->ca_file : system_ca_file();
-    h->loop = l;
-    h->sockets = (struct sockets){.loop = l, .ready = on_ready, .user = h};
-    h->earliest_ms = UINT64_MAX;
-    h->timer = (struct loop_timer){.fn = run_curl, .user = h};
-    h->kick = (struct loop_task){.fn = run_curl, .user = h};
-    h->admit = (struct loop_task){.fn = admit, .user = h};
-    h->bury = (struct loop_task){.fn = bury, .user = h};
-    h->waiting.next = h->waiting.prev = &h->waiting;
-    h->max_active = conf->max_connections;
-    h->connect_timeout_ms =
-        conf->connect_timeout_ms ? conf->connect_timeout_ms : DEFAULT_CONNECT_TIMEOUT_MS;
-    h->multi = curl_multi_init();
-    if (!copy_text(&h->base_url, conf->base_url) || !copy_text(&h->ca_file, ca) ||
-        !copy_text(&h->client_cert_file, conf->client_cert_file) ||
-        !copy_text(&h->client_key_file, conf->client_key_file) || !h->multi) {
-        client_free(h);
-        return NULL;
-    }
-    curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
-    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-    /* Kept ones, twice as many as are used: a kept connection that curl drops for want of room
-     * costs the next request a new one. */
-    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, 2L * conf->max_connections);
-    return h;
-}
-
-struct http_client *http_client_get(struct loop *l, const void *owner,
-                                    const struct http_client_conf *conf, struct store_err *err)
-{
-    struct http_client *h = loop_attached(l, owner);
-    if (h)
-        return h;
-    h = client_new(l, conf);
-    if (h && loop_attach(l, owner, h, client_free) != 0) {
-        client_free(h);
-        h = NULL;
-    }
-    if (!h)
-        no_memory(err);
-    return h;
+    struct http_client *h = t->client;
+    struct http_call *c = t->call;
+    struct store_err err;
+    const char *base_url = t->base_url;
+    detach(t, DROP);
+    c->paused = false;
+    t = transfer_new(h, base_url, &err);
+    if (t && begin_on(h, c, t, &err) == 0)
+        c->client = h;
+    else
+        c->done(c, why_not(&err), err.msg);
+    return false;
 }
 
 /* ---- Calls ---- */
-
-/* False: no memory, and the method would be another. */
-static bool set_method(struct http_transfer *t, const struct http_call *c)
-{
-    CURL *e = t->easy;
-    bool ok = true;
-    curl_easy_setopt(e, CURLOPT_HTTPGET, 1L); /* forgets the body and method of the last use */
-    curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, NULL);
-    if (strcmp(c->method, "HEAD") == 0) {
-        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
-    } else if (strcmp(c->method, "PUT") == 0) {
-        curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)c->body_size);
-    } else if (strcmp(c->method, "POST") == 0) {
-        curl_easy_setopt(e, CURLOPT_POST, 1L);
-        curl_easy_setopt(e, CURLOPT_POSTFIELDS, NULL);
-        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_size);
-    } else if (strcmp(c->method, "GET") != 0) {
-        ok = set_text(e, CURLOPT_CUSTOMREQUEST, c->method);
-    }
-    curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)(c->stall_timeout_ms + 999) / 1000);
-    return ok;
-}
-
-/* The list that curl reads, without an allocation for each node and line. */
-static bool set_headers(struct http_transfer *t, const char *lines, bool expect_continue)
-{
-    struct buf *text = &t->field_text;
-    size_t n = 0;
-    buf_reset(text);
-    /* First what curl would add by itself, unsigned: an Expect that many stores answer late, and
-     * an Accept. */
-    buf_adds(text, expect_continue ? "Expect: 100-continue\nAccept:\n" : "Expect:\nAccept:\n");
-    buf_adds(text, lines);
-    if (buf_failed(text))
-        return false;
-    for (char *line = text->data, *end; (end = strchr(line, '\n')); line = end + 1) {
-        if (n == MAX_FIELDS)
-            return false;
-        *end = '\0';
-        /* "Name:" would tell curl to leave the field out, "Name;" to send it empty. */
-        if (end - line > 2 && end[-1] == ' ' && end[-2] == ':')
-            memcpy(end - 2, ";", 2);
-        t->fields[n] = (struct curl_slist){.data = line};
-        if (n > 0)
-            t->fields[n - 1].next = &t->fields[n];
-        n++;
-    }
-    return curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->fields) == CURLE_OK;
-}
-
-static void active_add(struct http_transfer *t)
-{
-    struct http_client *h = t->client;
-    t->prev = NULL;
-    t->next = h->active;
-    if (t->next)
-        t->next->prev = t;
-    h->active = t;
-    h->n_active++;
-}
-
-static void active_remove(struct http_transfer *t)
-{
-    struct http_client *h = t->client;
-    if (t->prev)
-        t->prev->next = t->next;
-    else
-        h->active = t->next;
-    if (t->next)
-        t->next->prev = t->prev;
-    h->n_active--;
-}
-
-/* Gives the call a handle and hands it to curl. */
-static int begin(struct http_client *h, struct http_call *c, struct store_err *err)
-{
-    if (is_late(c))
-        return store_err_set(err, STORE_TIMEOUT, LATE);
-    struct http_transfer *t = transfer_take(h);
-    if (!t)
-        return no_memory(err);
-    t->call = c;
-    t->error_text[0] = '\0';
-    t->no_memory = t->late = false;
-    if (set_base_url(t, c->base_url ? c->base_url : h->base_url, err) != 0) {
-        transfer_give_back(t);
-        return -1;
-    }
-    if (!set_method(t, c) || !set_headers(t, c->headers ? c->headers : "", c->expect_continue) ||
-        !set_text(t->easy, CURLOPT_REQUEST_TARGET, c->target) ||
-        curl_multi_add_handle(h->multi, t->easy) != CURLM_OK) {
-        transfer_give_back(t);
-        return no_memory(err);
-    }
-    c->transfer = t;
-    active_add(t);
-    if (c->deadline_ms && c->deadline_ms < h->earliest_ms)
-        h->earliest_ms = c->deadline_ms;
-    return 0;
-}
 
 static void wait_begin(struct http_client *h, struct http_call *c)
 {
@@ -580,7 +656,7 @@ int http_call_start(struct http_client *h, struct http_call *c, struct store_err
 {
     assert(!c->client);
     c->head_told = c->paused = false;
-    http_head_reset(&c->answer);
+    http_answer_reset(&c->answer);
     if (h->n_active >= h->max_active)
         wait_begin(h, c);
     else if (begin(h, c, err) != 0)
@@ -598,47 +674,20 @@ static void admit(void *user)
         wait_end(c);
         if (begin(h, c, &err) != 0) {
             c->client = NULL;
-            c->done(c, err.code == STORE_TIMEOUT ? HTTP_LATE : HTTP_NO_MEMORY, err.msg);
+            c->done(c, why_not(&err), err.msg);
         }
     }
 }
 
-/* Takes the handle from curl; its connection is free again. */
-static void release(struct http_transfer *t)
-{
-    struct http_client *h = t->client;
-    curl_multi_remove_handle(h->multi, t->easy);
-    active_remove(t);
-    transfer_give_back(t);
-    if (h->waiting.next != &h->waiting)
-        loop_defer(h->loop, &h->admit);
-}
-
-static void bury(void *user)
-{
-    struct http_client *h = user;
-    for (struct http_transfer *t = h->active, *next; t; t = next) {
-        next = t->next;
-        if (!t->call)
-            release(t);
-    }
-}
-
-static void give_up(struct http_transfer *t)
-{
-    t->call = NULL;
-    loop_defer(t->client->loop, &t->client->bury);
-}
-
 void http_call_resume(struct http_call *c)
 {
-    if (!c->paused || !c->transfer)
+    struct http_transfer *t = c->transfer;
+    if (!c->paused || !t)
         return;
     c->paused = false;
-    if (curl_easy_pause(c->transfer->easy, CURLPAUSE_CONT) != CURLE_OK)
-        starve(c->transfer);
-    /* The pause may have hidden the end: let curl look. */
-    loop_defer(c->transfer->client->loop, &c->transfer->client->kick);
+    t->x->body_paused = false;
+    t->progress_ms = loop_now_ms(t->client->loop);
+    loop_defer(t->client->loop, &t->task);
 }
 
 void http_call_cancel(struct http_call *c)
@@ -647,11 +696,8 @@ void http_call_cancel(struct http_call *c)
         return;
     if (!c->transfer)
         wait_end(c);
-    else if (c->client->in_curl)
-        give_up(c->transfer);
     else
-        release(c->transfer);
-    c->transfer = NULL;
+        detach(c->transfer, DROP);
     c->client = NULL;
 }
 
@@ -660,99 +706,104 @@ void http_call_cleanup(struct http_call *c)
     buf_cleanup(&c->answer.meta);
 }
 
-/* Whether the server's TLS alert refuses our certificate, or the lack of one. With TLS 1.3 it comes
- * after the handshake, and libcurl has only OpenSSL's words for it. */
-static bool is_refusal(const char *text)
+/* ---- Stalls ---- */
+
+static bool is_stalled(const struct http_transfer *t, uint64_t now)
 {
-    return strstr(text, " alert ") &&
-           (strstr(text, "certificate") || strstr(text, "unknown ca") ||
-            strstr(text, "access denied") || strstr(text, "handshake failure"));
+    uint32_t most_ms = t->call->stall_timeout_ms;
+    return most_ms && t->connected && !t->call->paused && now - t->progress_ms >= most_ms;
 }
 
-static enum http_failure failure_of(CURLcode code, const char *text)
+/* Whether it did something: then the list may be another one. */
+static bool check(struct http_transfer *t, uint64_t now)
 {
-    switch (code) {
-    case CURLE_OK: return HTTP_ANSWERED;
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT: return HTTP_NOT_SENT;
-    case CURLE_SSL_CONNECT_ERROR: return is_refusal(text) ? HTTP_UNTRUSTED : HTTP_NOT_SENT;
-    case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR: return is_refusal(text) ? HTTP_UNTRUSTED : HTTP_BROKEN;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CLIENTCERT: return HTTP_UNTRUSTED;
-    case CURLE_OUT_OF_MEMORY: return HTTP_NO_MEMORY;
-    case CURLE_ABORTED_BY_CALLBACK:
-    case CURLE_READ_ERROR:
-    case CURLE_URL_MALFORMAT:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CACERT_BADFILE: return HTTP_BAD_LOCAL;
-    default: return HTTP_BROKEN;
+    if (is_late(t->call)) {
+        fail(t, HTTP_LATE, LATE);
+        return true;
     }
-}
-
-/* Takes the call from curl. Outside of curl's call-backs, so that `done` may start anew. */
-static void end_call(struct http_transfer *t, enum http_failure failure, const char *detail)
-{
-    struct http_call *c = t->call;
-    if (t->no_memory)
-        failure = HTTP_NO_MEMORY;
-    else if (t->late)
-        failure = HTTP_LATE;
-    c->transfer = NULL;
-    c->client = NULL;
-    release(t);
-    if (failure == HTTP_ANSWERED)
-        tell_head(c);
-    c->done(c, failure, failure == HTTP_LATE ? LATE : detail);
-}
-
-/* By the clock as it is, not as it was when the round began. */
-static void end_late(struct http_client *h)
-{
-    if (clock_mono_ms() < h->earliest_ms)
-        return;
-    for (struct http_transfer *t = h->active, *next; t; t = next) {
-        next = t->next;
-        if (t->call && is_late(t->call)) {
-            end_call(t, HTTP_LATE, LATE);
-            next = h->active; /* `done` may end others and begin new ones */
-        }
+    if (is_stalled(t, now)) {
+        fail(t, HTTP_BROKEN, "the server did not go on in time");
+        return true;
     }
-    h->earliest_ms = UINT64_MAX;
-    for (const struct http_transfer *t = h->active; t; t = t->next)
-        if (t->call && t->call->deadline_ms && t->call->deadline_ms < h->earliest_ms)
-            h->earliest_ms = t->call->deadline_ms;
+    if (t->connected && t->x->body_held && t->writable && now >= t->x->held_until_ms) {
+        t->x->body_held = false;
+        loop_defer(t->client->loop, &t->task);
+    }
+    /* An edge that was missed would never come again: it is looked at now and then all the same. */
+    if (t->connected && now - t->progress_ms >= TICK_MS) {
+        t->readable = t->writable = true;
+        loop_defer(t->client->loop, &t->task);
+    }
+    return false;
 }
 
-/* `done` may end others and begin new ones. */
-static void end_starved(struct http_client *h)
+static void on_tick(void *user)
 {
-    struct http_transfer *t = h->starved ? h->active : NULL;
-    h->starved = false;
+    struct http_client *h = user;
+    uint64_t now = loop_now_ms(h->loop);
+    struct http_transfer *t = h->active;
     while (t)
-        if (t->no_memory && t->call) {
-            end_call(t, HTTP_NO_MEMORY, "out of memory");
-            t = h->active;
-        } else {
-            t = t->next;
-        }
+        t = check(t, now) ? h->active : t->next;
+    if (h->active)
+        loop_timer_set(h->loop, &h->tick, TICK_MS); /* its slot was just given back */
 }
 
-/* Ends the calls that are over. */
-static void reap(struct http_client *h)
+/* ---- Clients ---- */
+
+static void client_free(void *value)
 {
-    CURLMsg *m;
-    int left;
-    while ((m = curl_multi_info_read(h->multi, &left))) {
-        if (m->msg != CURLMSG_DONE)
-            continue;
-        struct http_transfer *t = transfer_of(m->easy_handle);
-        CURLcode code = m->data.result;
-        char detail[CURL_ERROR_SIZE];
-        if (!t->call)
-            continue; /* given up */
-        const char *text = t->error_text[0] ? t->error_text : curl_easy_strerror(code);
-        text_copy(detail, sizeof(detail), text);
-        end_call(t, failure_of(code, detail), detail);
+    struct http_client *h = value;
+    for (struct http_transfer *t; (t = h->active);) {
+        list_remove(&h->active, t);
+        transfer_free(t, false);
     }
+    for (struct http_transfer *t; (t = h->idle);) {
+        list_remove(&h->idle, t);
+        transfer_free(t, true);
+    }
+    for (struct exchange *x; (x = h->spare);) {
+        h->spare = x->next;
+        exchange_free(x);
+    }
+    loop_timer_clear(h->loop, &h->tick);
+    loop_defer_clear(h->loop, &h->admit);
+    if (h->dialer)
+        dialer_free(h->dialer);
+    free(h->base_url);
+    free(h);
+}
+
+static struct http_client *client_new(struct loop *l, const struct http_client_conf *conf)
+{
+    struct http_client *h = calloc(1, sizeof(*h));
+    if (!h)
+        return NULL;
+    h->loop = l;
+    h->admit = (struct loop_task){.fn = admit, .user = h};
+    h->tick = (struct loop_timer){.fn = on_tick, .user = h};
+    h->waiting.next = h->waiting.prev = &h->waiting;
+    h->max_active = conf->max_connections;
+    h->base_url = conf->base_url ? strdup(conf->base_url) : NULL;
+    h->dialer = dialer_new(l, conf);
+    if ((conf->base_url && !h->base_url) || !h->dialer) {
+        client_free(h);
+        return NULL;
+    }
+    return h;
+}
+
+struct http_client *http_client_get(struct loop *l, const void *owner,
+                                    const struct http_client_conf *conf, struct store_err *err)
+{
+    struct http_client *h = loop_attached(l, owner);
+    if (h)
+        return h;
+    h = client_new(l, conf);
+    if (h && loop_attach(l, owner, h, client_free) != 0) {
+        client_free(h);
+        h = NULL;
+    }
+    if (!h)
+        store_err_set(err, STORE_NO_MEMORY, "http: out of memory");
+    return h;
 }

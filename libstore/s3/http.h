@@ -1,4 +1,5 @@
-/* http.h - HTTP requests over libcurl on a loop. http.c is the only file that includes it.
+/* http.h - HTTP requests on a loop: the messages are ours (http/), the connections libcurl's
+ * (dial.h).
  *
  * A client holds the connections of one loop for one purpose. A call is one request; its memory is
  * the caller's and must stay until `done` (or http_call_cancel()). Call-backs come from the loop
@@ -30,7 +31,7 @@ struct http_client_conf {
 };
 
 /* The part of an answer's head that a store needs. */
-struct http_head {
+struct http_answer {
     int status;
     int64_t content_length;            /* -1: not told */
     int64_t date_s, last_modified_s;   /* 0: not told */
@@ -58,17 +59,17 @@ enum http_failure {
 
 struct http_call {
     /* Set by the caller before http_call_start(). */
-    const char *base_url; /* NULL: the client's; else it must outlive the client */
-    const char *method;   /* GET HEAD PUT POST DELETE */
-    const char *target;   /* path and query, as it is sent */
-    const char *headers;  /* "Name: value\n" lines */
-    uint64_t body_size;   /* PUT, POST */
-    bool expect_continue; /* ask before the body goes: RFC 9110 section 10.1.1 */
-    uint32_t stall_timeout_ms;
+    const char *base_url;      /* NULL: the client's; else it must outlive the client */
+    const char *method;        /* GET HEAD PUT POST DELETE */
+    const char *target;        /* path and query, as it is sent */
+    const char *headers;       /* "Name: value\n" lines */
+    uint64_t body_size;        /* PUT, POST */
+    bool expect_continue;      /* ask before the body goes: RFC 9110 section 10.1.1 */
+    uint32_t stall_timeout_ms; /* without a byte either way; 0: none */
     /* CLOCK_MONOTONIC; 0: none. After it nothing more of the request is given to the kernel, and
      * what waits there unacknowledged is dropped with the connection. Looked at, by the clock
-     * itself, before the call begins, before each piece of its body and whenever curl may send;
-     * nothing wakes up for it: whoever starts the call has a timer. */
+     * itself, before the call begins and before each piece that is sent; besides several times a
+     * second. Whoever wants to hear of it in time has a timer. */
     uint64_t deadline_ms;
     /* Gives up to cap bytes of the body: >0, STORE_READ_PAUSE, STORE_READ_ABORT. NULL: no body. */
     ssize_t (*read)(struct http_call *c, void *buf, size_t cap);
@@ -82,7 +83,7 @@ struct http_call {
     void *user;
 
     /* http.c's own; `answer` is for the caller to read from head() on. */
-    struct http_head answer;
+    struct http_answer answer;
     struct http_client *client;     /* NULL: not under way */
     struct http_transfer *transfer; /* NULL: waiting for a connection */
     struct http_call *next, *prev;  /* among those that wait */
@@ -98,8 +99,7 @@ struct http_client *http_client_get(struct loop *l, const void *owner,
 int http_call_start(struct http_client *h, struct http_call *c, struct store_err *err);
 void http_call_resume(struct http_call *c);
 /* No call-back any more. Harmless when not under way. Not from a call-back of the same call.
- * Without a whole answer the connection is closed, and what waits to be sent is dropped: at once,
- * or from one of curl's call-backs as soon as the loop goes on. */
+ * Without a whole answer the connection is closed, and what waits to be sent is dropped. */
 void http_call_cancel(struct http_call *c);
 /* Frees what the answer holds; call when done with it. */
 void http_call_cleanup(struct http_call *c);

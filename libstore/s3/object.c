@@ -11,7 +11,7 @@
 
 /* ---- Answers ---- */
 
-static void take_meta(const struct http_head *a, struct store_info *info)
+static void take_meta(const struct http_answer *a, struct store_info *info)
 {
     const char *at = buf_str(&a->meta);
     for (size_t i = 0; i < a->n_meta; i++) {
@@ -23,7 +23,7 @@ static void take_meta(const struct http_head *a, struct store_info *info)
     info->n_meta = a->n_meta;
 }
 
-const char *s3_own_meta(const struct http_head *a, const char *name)
+const char *s3_own_meta(const struct http_answer *a, const char *name)
 {
     const char *at = buf_str(&a->meta);
     for (size_t i = 0; i < a->n_meta; i++) {
@@ -35,7 +35,7 @@ const char *s3_own_meta(const struct http_head *a, const char *name)
     return NULL;
 }
 
-void s3_describe(const struct http_head *a, struct store_info *info)
+void s3_describe(const struct http_answer *a, struct store_info *info)
 {
     *info = (struct store_info){
         .size = a->content_length > 0 ? (uint64_t)a->content_length : 0,
@@ -56,7 +56,7 @@ void s3_describe(const struct http_head *a, struct store_info *info)
 /* Ceph refuses from the very second of the expiry on, and its Date may be of the second before: it
  * comes from a clock of the kernel's (time(2)) that stays some milliseconds behind the exact one.
  */
-bool s3_put_expired(const struct store_op *op, const struct http_head *a)
+bool s3_put_expired(const struct store_op *op, const struct http_answer *a)
 {
     const struct store_put_opts *p = &op->opts.put;
     return p->expires_in_s && a->status == 403 &&
@@ -149,7 +149,7 @@ static EVP_MD_CTX *md5_new(void)
 
 /* Whether the ETag can be what the sum says. It cannot when the object was encrypted with a key of
  * its own, or copied by another program, which takes the sum along but may cut other parts. */
-static bool has_md5_etag(const struct s3_check *c, const struct http_head *a)
+static bool has_md5_etag(const struct s3_check *c, const struct http_answer *a)
 {
     unsigned char md5[S3_MD5];
     size_t len = strcspn(a->etag, "-");
@@ -157,7 +157,7 @@ static bool has_md5_etag(const struct s3_check *c, const struct http_head *a)
            (a->etag[len] == '-') == (c->kind == S3_CHECK_PARTS);
 }
 
-void s3_check_init(struct s3_check *c, const struct http_head *a)
+void s3_check_init(struct s3_check *c, const struct http_answer *a)
 {
     const char *sum = s3_own_meta(a, S3_META_SUM);
     s3_check_cleanup(c);

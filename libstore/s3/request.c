@@ -157,7 +157,7 @@ static void fail(struct s3_request *r, const struct store_err *err)
 static void set_error(const struct s3_request *r, const struct verdict *v,
                       const struct xml_doc *doc, const char *detail, struct store_err *err)
 {
-    const struct http_head *a = r->answer;
+    const struct http_answer *a = r->answer;
     const char *what = r->conf.what, *name = r->conf.name;
     if (doc && doc->kind == XML_ERROR)
         store_err_set(err, v->code, "%s %.120s: %d %.40s %.60s", what, name, a->status, doc->code,
@@ -249,7 +249,7 @@ static bool apply(struct s3_request *r, enum remedy remedy, const struct xml_doc
 
 /* ---- Reading the answer ---- */
 
-static bool is_success(const struct http_head *a)
+static bool is_success(const struct http_answer *a)
 {
     return a->status >= 200 && a->status < 300;
 }
@@ -378,7 +378,7 @@ static int64_t skew_s(const struct s3_request *r)
 static struct verdict judge(const struct s3_request *r, enum answer_kind kind,
                             const struct xml_doc *doc)
 {
-    const struct http_head *a = r->answer;
+    const struct http_answer *a = r->answer;
     const char *code = doc && doc->kind == XML_ERROR ? doc->code : "";
     struct verdict v = retry_judge(kind, a->status, code);
     /* The answer to a HEAD has no body to say why. */

@@ -91,8 +91,8 @@ struct s3_request {
     struct s3_request_conf conf;
     struct s3 *s3;
     struct s3_loop *here;
-    struct http_call calls[2]; /* the second one is the hedge */
-    struct http_head *answer;  /* of the call that counts */
+    struct http_call calls[2];  /* the second one is the hedge */
+    struct http_answer *answer; /* of the call that counts */
     struct buf target, headers;
     uint64_t body_at;
     bool once; /* no further try: a streamed body has begun to flow, or the operation says so */

@@ -6,7 +6,7 @@
  *     get.c put.c multipart.c copy.c list.c remove.c    the operations, made of requests
  *     parts.c    what uploads in parts have in common
  *     object.c   what the head of an answer tells of an object
- *     http.c     HTTP over libcurl; sockets.c: its sockets; http_head.c, sigv4.c, xml.c: pure
+ *     http.c     HTTP; dial.c: its connections, by libcurl; http_answer.c, sigv4.c, xml.c: pure
  *     credentials.c and what belongs to it: who signs
  *
  * Metadata of libstore's own (op.c hides names that begin with "store-"):
@@ -124,7 +124,7 @@ void s3_finish(struct s3_op *o, const struct store_err *err, const struct store_
 void s3_finish_at(struct s3_op *o, const struct store_err *err, int64_t server_time_s);
 
 /* The same after an object was stored, put or copied: its size, ETag and sum ("": none). */
-void s3_finish_stored(struct s3_op *o, const struct http_head *a, uint64_t size, const char *etag,
+void s3_finish_stored(struct s3_op *o, const struct http_answer *a, uint64_t size, const char *etag,
                       const char *sum);
 
 /* What most requests of an operation share. */
@@ -139,9 +139,9 @@ void s3_op_request(struct s3_op *o, struct s3_request *r, const struct s3_reques
 int s3_fill_head(struct s3_request *r, struct s3_draft *d, struct store_err *err);
 
 /* info's strings lie in *a. */
-void s3_describe(const struct http_head *a, struct store_info *info);
+void s3_describe(const struct http_answer *a, struct store_info *info);
 /* The value of one of our metadata; NULL: none. */
-const char *s3_own_meta(const struct http_head *a, const char *name);
+const char *s3_own_meta(const struct http_answer *a, const char *name);
 /* Type, metadata and own metadata of a put. sum and id may be NULL. */
 void s3_draft_object(struct s3_draft *d, const struct store_op *op, const char *sum,
                      const char *id);
@@ -150,7 +150,7 @@ void s3_draft_conditions(struct s3_draft *d, const struct s3_op *o);
 int s3_make_put_id(char id[S3_PUT_ID_SIZE], const struct store_op *op, struct store_err *err);
 /* Whether an answer of 403 to a presigned put means that it came too late: the store says only that
  * it is denied. */
-bool s3_put_expired(const struct store_op *op, const struct http_head *a);
+bool s3_put_expired(const struct store_op *op, const struct http_answer *a);
 
 /* Checks a whole get as it comes. */
 struct s3_check {
@@ -162,7 +162,7 @@ struct s3_check {
 };
 /* From the object's metadata; S3_CHECK_NONE: there is no sum, an unknown or malformed one, or one
  * of an ETag that is no MD5. */
-void s3_check_init(struct s3_check *c, const struct http_head *a);
+void s3_check_init(struct s3_check *c, const struct http_answer *a);
 bool s3_check_add(struct s3_check *c, const void *bytes, size_t n); /* false: OpenSSL failed */
 /* Whether all that was added fits the object's sum and ETag. */
 bool s3_check_ok(struct s3_check *c, const char *etag);

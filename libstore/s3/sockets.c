@@ -78,13 +78,6 @@ bool sockets_watch(struct sockets *s, int fd, uint32_t events)
     return loop_watch_set(s->loop, &w->watch, fd, events, NULL) == 0;
 }
 
-void sockets_rest(struct sockets *s, int fd)
-{
-    struct socket_watch *w = find(s, fd);
-    if (w)
-        w->wanted = 0;
-}
-
 void sockets_forget(struct sockets *s, int fd)
 {
     struct socket_watch *w = find(s, fd);
@@ -120,10 +113,9 @@ bool sockets_open(struct sockets *s, int fd)
     return true;
 }
 
-int sockets_close(struct sockets *s, int fd)
+int sockets_close(struct sockets *s, int fd, bool at_rest)
 {
-    const struct socket_watch *w = find(s, fd);
-    if (w && !w->wanted)
+    if (at_rest)
         set_reset(fd, false);
     sockets_forget(s, fd);
     return close(fd);

@@ -1,11 +1,5 @@
 /* sockets.h - the TCP sockets of an HTTP client, by file descriptor: how they are set up, watched
- * and closed. One thread; `ready` comes from the loop.
- *
- * What leaves late. The kernel goes on sending what a socket has taken, to a slow peer for long,
- * whatever becomes of the process. So it is given little in advance (64 KiB that it has not sent,
- * and one write beyond), and a socket that ends drops what the peer has not acknowledged, by a
- * reset: a request that was given up does not become whole later. That goes for a process that dies
- * as well. Only a socket at rest, whose requests have all been answered, is closed in peace. */
+ * and closed. One thread; `ready` comes from the loop. */
 #ifndef LIBSTORE_S3_SOCKETS_H
 #define LIBSTORE_S3_SOCKETS_H
 
@@ -29,13 +23,10 @@ struct sockets { /* zeroed, with the first three set */
 bool sockets_open(struct sockets *s, int fd);
 /* events: EPOLLIN, EPOLLOUT. Returns false for want of memory or watches. */
 bool sockets_watch(struct sockets *s, int fd, uint32_t events);
-/* Its request has been answered, nothing is wanted of it now. It stays watched between requests:
- * taking it off and on for each costs more than an event that nobody wants now and then. */
-void sockets_rest(struct sockets *s, int fd);
 /* Not watched any more; it may be closed elsewhere. Harmless when it is not watched. */
 void sockets_forget(struct sockets *s, int fd);
-/* Returns what close() does. */
-int sockets_close(struct sockets *s, int fd);
+/* at_rest: nothing that was sent is to be dropped. Returns what close() does. */
+int sockets_close(struct sockets *s, int fd, bool at_rest);
 /* Watches nothing any more. The sockets stay open. */
 void sockets_cleanup(struct sockets *s);
 

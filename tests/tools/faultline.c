@@ -200,6 +200,8 @@ static void *next(const char *name)
         const struct fate f = is_wakeup(fd)                                                  \
                                   ? (struct fate){0}                                         \
                                   : meet(#name, (class) | MOVES, LIST(__VA_ARGS__), CALLER); \
+        if (f.error == EAGAIN || f.error == SHORT)                                           \
+            promise_edge(fd);                                                                \
         if (is_refused(&f))                                                                  \
             return -1;                                                                       \
         if (f.error == END)                                                                  \
@@ -225,6 +227,30 @@ static bool is_wakeup(int fd)
     return fd >= 0 && fd < MAX_FD && atomic_load(&wakeups[fd]);
 }
 
+/* ---- Descriptors that are watched for edges ---- */
+
+static struct {
+    int epoll;
+    struct epoll_event event; /* without EPOLLET: it is not */
+} edges[MAX_FD];
+
+static void note_edges(int epoll, int fd, const struct epoll_event *event)
+{
+    if (fd < 0 || fd >= MAX_FD)
+        return;
+    edges[fd].epoll = epoll;
+    edges[fd].event = event ? *event : (struct epoll_event){0};
+}
+
+/* Whoever is told that there is no more for now is told by an edge when there is; the kernel, which
+ * has more, knows of no reason for one. */
+static void promise_edge(int fd)
+{
+    REAL(epoll_ctl)
+    if (fd >= 0 && fd < MAX_FD && (edges[fd].event.events & EPOLLET))
+        real(edges[fd].epoll, EPOLL_CTL_MOD, fd, &edges[fd].event);
+}
+
 EXPORT int eventfd(unsigned int initial, int flags)
 {
     REAL(eventfd)
@@ -245,6 +271,7 @@ EXPORT int close(int fd)
     const struct fate f = meet("close", FAULTLINE_SYSTEM, LIST(EIO, EINTR), CALLER);
     if (fd >= 0 && fd < MAX_FD)
         atomic_store(&wakeups[fd], false);
+    note_edges(-1, fd, NULL);
     int rc = real(fd);
     leave(&f);
     return is_refused(&f) ? -1 : rc;
@@ -404,6 +431,8 @@ EXPORT int epoll_ctl(int epoll, int how, int fd, struct epoll_event *event)
     if (is_refused(&f))
         return -1;
     int result = real(epoll, how, fd, event);
+    if (result == 0)
+        note_edges(epoll, fd, how == EPOLL_CTL_DEL ? NULL : event);
     leave(&f);
     return result;
 }

@@ -25,7 +25,8 @@
  * Dying at every call: the same in a child of fork(), with an action FAULTLINE_KILL_…; the parent
  * sees SIGKILL, or that the child came to its end. The child is to have one thread when it begins.
  *
- * Network: FAULTLINE_NETWORK are the calls about sockets. libcurl makes them, so set `everyone`.
+ * Network: FAULTLINE_NETWORK are the calls about sockets. libcurl makes some, so set `everyone`. A
+ * socket that is watched for edges gets one after an EAGAIN or a short count, as from the kernel.
  *
  * Threads: calls of all threads are counted. Arm and disarm from one, while the others are idle.
  * Some sanitizers bring an allocator of their own: then FAULTLINE_MEMORY counts nothing, and

@@ -1,4 +1,4 @@
-#include "libstore/s3/http_head.h"
+#include "libstore/s3/http_answer.h"
 
 #include <string.h>
 #include <strings.h>
@@ -16,7 +16,7 @@ static void copy_value(char *out, size_t cap, const char *value, size_t n)
     out[n] = '\0';
 }
 
-static void take_etag(struct http_head *a, const char *value, size_t n)
+static void take_etag(struct http_answer *a, const char *value, size_t n)
 {
     if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
         value++;
@@ -26,7 +26,7 @@ static void take_etag(struct http_head *a, const char *value, size_t n)
 }
 
 /* Content-Range: bytes 0-99/1234, or bytes asterisk/1234 */
-static void take_content_range(struct http_head *a, const char *value, size_t n)
+static void take_content_range(struct http_answer *a, const char *value, size_t n)
 {
     const char *end = value + n, *dash = memchr(value, '-', n), *slash = memchr(value, '/', n);
     if (dash && slash && n > 6 && strncasecmp(value, "bytes ", 6) == 0 && dash >= value + 6)
@@ -35,7 +35,7 @@ static void take_content_range(struct http_head *a, const char *value, size_t n)
 }
 
 /* More than a store can tell is left out. False: no memory. */
-static bool take_meta(struct http_head *a, const char *name, size_t name_len, const char *value,
+static bool take_meta(struct http_answer *a, const char *name, size_t name_len, const char *value,
                       size_t n)
 {
     if (a->n_meta == STORE_MAX_META + STORE_OWN_META ||
@@ -58,7 +58,7 @@ static bool is_header(const char *line, size_t name_len, const char *name)
 }
 
 /* False: no memory. */
-static bool take_field(struct http_head *a, const char *name, size_t name_len, const char *value,
+static bool take_field(struct http_answer *a, const char *name, size_t name_len, const char *value,
                        size_t n)
 {
     char text[64];
@@ -90,33 +90,22 @@ static bool take_field(struct http_head *a, const char *name, size_t name_len, c
     return true;
 }
 
-void http_head_reset(struct http_head *a)
+void http_answer_reset(struct http_answer *a)
 {
     struct buf meta = a->meta;
-    *a = (struct http_head){.content_length = -1, .meta = meta};
+    *a = (struct http_answer){.content_length = -1, .meta = meta};
     a->meta.max = META_MAX_BYTES;
     buf_reset(&a->meta);
 }
 
-bool http_head_take(struct http_head *a, const char *line, size_t len)
+bool http_answer_take(struct http_answer *a, const struct http_head *head, const char *bytes)
 {
-    while (len && (line[len - 1] == '\r' || line[len - 1] == '\n'))
-        len--;
-    if (len >= 12 && strncmp(line, "HTTP/", 5) == 0) {
-        http_head_reset(a); /* an interim answer (100) may have come before */
-        const char *space = memchr(line, ' ', len);
-        uint64_t status = 0;
-        if (space && line + len - space > 3 && parse_u64(space + 1, 3, &status))
-            a->status = (int)status;
-        return true;
+    http_answer_reset(a);
+    a->status = head->status;
+    for (size_t i = 0; i < head->n_fields; i++) {
+        struct http_span name = head->fields[i].name, value = head->fields[i].value;
+        if (!take_field(a, bytes + name.at, name.len, bytes + value.at, value.len))
+            return false;
     }
-    const char *colon = memchr(line, ':', len);
-    if (!colon)
-        return true;
-    const char *value = colon + 1, *end = line + len;
-    while (value < end && (*value == ' ' || *value == '\t'))
-        value++;
-    while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    return take_field(a, line, (size_t)(colon - line), value, (size_t)(end - value));
+    return true;
 }
