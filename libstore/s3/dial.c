@@ -320,8 +320,9 @@ static bool set_options(struct link *k)
     curl_easy_setopt(e, CURLOPT_SOCKOPTDATA, d);
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, d);
-    return set_text(e, CURLOPT_PROXY, "") && set_text(e, CURLOPT_PROTOCOLS_STR, "http,https") &&
-           set_tls(d, e);
+    /* A proxy of the environment is for TLS, which goes through it as through a tunnel. */
+    return (!k->plain || set_text(e, CURLOPT_PROXY, "")) &&
+           set_text(e, CURLOPT_PROTOCOLS_STR, "http,https") && set_tls(d, e);
 }
 
 static void link_free(struct link *k)

@@ -2,6 +2,10 @@
  * (CURLOPT_CONNECT_ONLY, driven by its multi interface), which also ends them. What is said on them
  * is the caller's. dial.c is the only file of libstore that includes libcurl.
  *
+ * Proxies. https goes through the proxy that HTTPS_PROXY or ALL_PROXY names, but to what NO_PROXY
+ * lists, as libcurl reads them (curl's manual, ENVIRONMENT); http always goes directly: that is for
+ * a store on this machine or next to it, and for the metadata service.
+ *
  * What leaves late. The kernel goes on sending what a socket has taken, to a slow peer for long,
  * whatever becomes of the process. So it is given little in advance (64 KiB that it has not sent,
  * and one write beyond), and a socket that ends drops what the peer has not acknowledged, by a

@@ -79,7 +79,7 @@ static void open_tls(const struct front_conf *fc, const struct store_conf *conf,
     f.server = f.server ? f.server : &world.server;
     f.port = b.peer.port;
     front_start(&front, &f);
-    snprintf(endpoint, sizeof(endpoint), "https://127.0.0.1:%u", front.port);
+    snprintf(endpoint, sizeof(endpoint), "https://127.0.0.1:%u", f.is_proxy ? 1 : front.port);
     c.endpoint = endpoint;
     c.region = "eu-test-1";
     c.access_key = "AKIDTEST";
@@ -371,6 +371,57 @@ static void the_ca_file_is_read_once(void **state)
                  reading_ms);
 }
 
+/* ---- Proxies ---- */
+
+static int forget_proxies(void **state)
+{
+    static const char *const names[] = {"HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy"};
+    for (size_t i = 0; i < LEN(names); i++)
+        unsetenv(names[i]);
+    return state ? clean_up(state) : 0;
+}
+
+/* Nobody listens at this port: 127.0.0.1:1. */
+static const char nowhere[] = "http://127.0.0.1:1";
+
+static void tls_goes_through_the_proxy_of_the_environment(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"HTTPS_PROXY", "ALL_PROXY"};
+    for (size_t i = 0; i < LEN(names); i++) {
+        char proxy[64];
+        open_tls(&(struct front_conf){.is_proxy = true}, &plain, fine, LEN(fine));
+        snprintf(proxy, sizeof(proxy), "http://127.0.0.1:%u", front.port);
+        setenv(names[i], proxy, 1);
+        assert_int_equal(get("k", NULL), STORE_OK);
+        assert_string_equal(buf_str(&o.data), TEN);
+        close_tls(1);
+        assert_int_equal(strncmp(front.asked, "CONNECT 127.0.0.1:1 HTTP/1.1\r\n", 30), 0);
+        peer_cleanup(&b.peer);
+        forget_proxies(NULL);
+    }
+}
+
+static void what_no_proxy_lists_is_reached_directly(void **state)
+{
+    (void)state;
+    open_tls(&(struct front_conf){0}, &plain, fine, LEN(fine));
+    setenv("HTTPS_PROXY", nowhere, 1);
+    setenv("NO_PROXY", "localhost,127.0.0.1", 1);
+    assert_int_equal(get("k", NULL), STORE_OK);
+    close_tls(1);
+}
+
+static void without_tls_it_is_reached_directly(void **state)
+{
+    (void)state;
+    setenv("http_proxy", nowhere, 1);
+    setenv("ALL_PROXY", nowhere, 1);
+    OPEN(fine);
+    assert_int_equal(get("k", NULL), STORE_OK);
+    close_after(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +437,9 @@ int main(void)
         cmocka_unit_test_teardown(a_cut_body_is_resumed, clean_up),
         cmocka_unit_test_teardown(a_connection_that_breaks_ends_no_process, clean_up),
         cmocka_unit_test_teardown(the_ca_file_is_read_once, clean_up),
+        cmocka_unit_test_teardown(tls_goes_through_the_proxy_of_the_environment, forget_proxies),
+        cmocka_unit_test_teardown(what_no_proxy_lists_is_reached_directly, forget_proxies),
+        cmocka_unit_test_teardown(without_tls_it_is_reached_directly, forget_proxies),
     };
     return cmocka_run_group_tests_name("s3_tls", tests, make_world, end_world);
 }

@@ -115,6 +115,7 @@ struct front_conf {
     const struct identity *client_ca; /* whose certificates clients must have; NULL: need none */
     int max_version;                  /* TLS1_2_VERSION; 0: the highest */
     unsigned port;                    /* of the peer behind it, on 127.0.0.1 */
+    bool is_proxy; /* expects CONNECT first, and is itself whatever that asks for */
 };
 
 struct front_link {
@@ -130,6 +131,8 @@ struct front {
     struct front_link links[FRONT_MAX];
     unsigned n_links;
     unsigned accepted, shaken; /* connections; those of them whose handshake succeeded */
+    bool is_proxy;
+    char asked[256]; /* the last CONNECT's head */
 };
 
 /* -1: the peer is gone, since the test is at its end. */
@@ -168,12 +171,26 @@ static inline void front_unlink(struct front *f, unsigned i)
     f->links[i] = f->links[--f->n_links];
 }
 
+static inline void front_tunnel(struct front *f, int fd)
+{
+    static const char yes[] = "HTTP/1.1 200 OK\r\n\r\n";
+    size_t n = 0;
+    while (n < sizeof(f->asked) - 1 && recv(fd, f->asked + n, 1, 0) == 1) {
+        f->asked[++n] = '\0';
+        if (n >= 4 && strcmp(f->asked + n - 4, "\r\n\r\n") == 0)
+            break;
+    }
+    TLS_MUST(send(fd, yes, sizeof(yes) - 1, MSG_NOSIGNAL) == sizeof(yes) - 1);
+}
+
 static inline void front_accept(struct front *f)
 {
     int fd = accept(f->listener, NULL, NULL);
     SSL *ssl = SSL_new(f->ctx);
     TLS_MUST(fd >= 0 && ssl && SSL_set_fd(ssl, fd));
     f->accepted++;
+    if (f->is_proxy)
+        front_tunnel(f, fd);
     if (SSL_accept(ssl) != 1) {
         ERR_clear_error();
         SSL_free(ssl);
@@ -250,7 +267,7 @@ static inline void front_start(struct front *f, const struct front_conf *c)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof(at);
     sigset_t pipe_only, before;
-    *f = (struct front){.ctx = front_context(c), .peer_port = c->port};
+    *f = (struct front){.ctx = front_context(c), .peer_port = c->port, .is_proxy = c->is_proxy};
     f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     TLS_MUST(pipe(f->stop) == 0 && bind(f->listener, (struct sockaddr *)&at, sizeof(at)) == 0 &&
              listen(f->listener, 16) == 0 &&
