@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
@@ -247,14 +248,14 @@ static ssize_t write_now(const struct stat *st, const char *p, size_t n)
     return poll(&room, 1, 0) == 1 ? write(STDERR_FILENO, p, n) : -1;
 }
 
-/* One write() as a rule, so that lines of several threads and processes stay whole. Returns whether
- * all of it was written. */
-static bool write_out(const char *p, size_t n)
+/* One write() as a rule, so that lines of several threads and processes stay whole. Returns how
+ * much was written. */
+static size_t write_out(const char *p, size_t n)
 {
     struct stat st;
     const char *begin = p;
     if (fstat(STDERR_FILENO, &st) != 0)
-        return false;
+        return 0;
     while (n) {
         ssize_t done = write_now(&st, p, n);
         if (done < 0 && errno == EINTR)
@@ -265,11 +266,18 @@ static bool write_out(const char *p, size_t n)
         n -= (size_t)done;
     }
     if (p != begin)
-        out.torn = n > 0;
-    return n == 0;
+        out.torn = n > 0 && p[-1] != '\n';
+    return (size_t)(p - begin);
 }
 
 /* ---- Events ---- */
+
+/* What this thread has gathered: whole lines. No more than a pipe takes in one piece. */
+static _Thread_local struct {
+    bool on;
+    size_t len;
+    char text[PIPE_BUF];
+} gathered;
 
 static void begin_line(struct line *l, enum log_level level, const char *msg)
 {
@@ -293,10 +301,47 @@ static bool tell_lost(void)
     begin_line(&l, LOG_WARN, "log lines were lost");
     add_field(&l, &n);
     end_line(&l);
-    if (!write_out(l.text, l.len))
+    if (write_out(l.text, l.len) < l.len)
         return false;
     out.lost = 0;
     return true;
+}
+
+static size_t count_lines(const char *text, size_t n)
+{
+    size_t lines = 0;
+    for (const char *p = text; (p = memchr(p, '\n', n - (size_t)(p - text))); p++)
+        lines++;
+    return lines;
+}
+
+static void put_out(const char *text, size_t n)
+{
+    size_t written = 0;
+    pthread_mutex_lock(&out.lock);
+    if (tell_lost())
+        written = write_out(text, n);
+    out.lost += count_lines(text + written, n - written);
+    pthread_mutex_unlock(&out.lock);
+}
+
+static void put_gathered(void)
+{
+    if (gathered.len)
+        put_out(gathered.text, gathered.len);
+    gathered.len = 0;
+}
+
+static void gather(const struct line *l)
+{
+    if (l->len > sizeof(gathered.text) - gathered.len)
+        put_gathered();
+    if (l->len > sizeof(gathered.text)) {
+        put_out(l->text, l->len);
+        return;
+    }
+    memcpy(gathered.text + gathered.len, l->text, l->len);
+    gathered.len += l->len;
 }
 
 void log_event(enum log_level level, const char *msg, const struct log_field *fields, size_t n)
@@ -310,9 +355,24 @@ void log_event(enum log_level level, const char *msg, const struct log_field *fi
         if (fields[i].name && (fields[i].type != LOG_STRING || fields[i].v.s))
             add_field(&l, &fields[i]);
     end_line(&l);
-    pthread_mutex_lock(&out.lock);
-    if (!tell_lost() || !write_out(l.text, l.len))
-        out.lost++;
-    pthread_mutex_unlock(&out.lock);
+    if (gathered.on)
+        gather(&l);
+    else
+        put_out(l.text, l.len);
+    if (level >= LOG_WARN)
+        put_gathered();
+    errno = saved_errno;
+}
+
+void log_gather(bool on)
+{
+    log_flush();
+    gathered.on = on;
+}
+
+void log_flush(void)
+{
+    int saved_errno = errno;
+    put_gathered();
     errno = saved_errno;
 }

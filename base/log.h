@@ -1,5 +1,5 @@
 /* log.h - structured logs on standard error, one line an event, as text or JSON. Thread-safe; a
- * line is one write(). It never waits for whoever reads: a line that a pipe or socket has no room
+ * line is one write(), unless its thread gathers them. It never waits for whoever reads: a line that a pipe or socket has no room
  * for is lost, and the next one that gets through comes behind the warning "log lines were lost"
  * with their number n (a line that was cut in the middle is one of them, and ends there). Nothing
  * here may be given a token, a key or a body.
@@ -63,6 +63,11 @@ struct log_field {
 void log_setup(enum log_level level, enum log_format format, const char *program);
 void log_set_level(enum log_level level);
 bool log_on(enum log_level level);
+/* Whether lines of this thread gather until log_flush(), a WARN or an ERROR, which comes last, or
+ * until there are 4 KiB of them: then they leave in one write(). For a thread that never waits
+ * without log_flush(). errno stays as it was. */
+void log_gather(bool on);
+void log_flush(void);
 /* What the macros below call. errno stays as it was. */
 void log_event(enum log_level level, const char *msg, const struct log_field *fields, size_t n);
 

@@ -177,11 +177,13 @@ static void *worker_main(void *user)
     struct service *s = w->service;
     struct store_err err;
     uint64_t give_up_ms = 0;
+    log_gather(true);
     for (;;) {
         if (loop_run_once(w->loop, -1, &err) != 0) {
             log_error("worker failed", LOG_ERR(&err));
             abort();
         }
+        log_flush();
         if (follow_phase(w) != PHASE_CLOSING)
             continue;
         if (!give_up_ms)
@@ -189,6 +191,7 @@ static void *worker_main(void *user)
         if (httpd_requests(w->httpd) == 0 || loop_now_ms(w->loop) >= give_up_ms)
             break;
     }
+    log_gather(false);
     size_t cut = httpd_requests(w->httpd);
     if (cut)
         log_warn("drain timed out", LOG_U("requests_cut", cut));

@@ -42,6 +42,14 @@ static size_t capture_end(void)
     return (size_t)n;
 }
 
+static size_t captured_lines(void)
+{
+    size_t n = 0;
+    for (const char *p = captured; (p = strchr(p, '\n')); p++)
+        n++;
+    return n;
+}
+
 #define CAPTURE(statement) \
     do {                   \
         capture_begin();   \
@@ -374,6 +382,93 @@ static void test_a_line_that_is_torn(void **state)
     free(text);
 }
 
+/* ---- Lines that gather ---- */
+
+static off_t captured_so_far(void)
+{
+    return lseek(memory_fd, 0, SEEK_END);
+}
+
+static void test_lines_gather_until_they_are_flushed(void **state)
+{
+    (void)state;
+    log_setup(LOG_INFO, LOG_TEXT, NULL);
+    capture_begin();
+    log_gather(true);
+    log_info("one");
+    log_info("two");
+    off_t before = captured_so_far();
+    errno = 5;
+    log_flush();
+    int after = errno;
+    off_t flushed = captured_so_far();
+    log_info("three");
+    log_warn("four");
+    off_t warned = captured_so_far();
+    log_info("five");
+    log_gather(false);
+    off_t off = captured_so_far();
+    log_info("six");
+    capture_end();
+    assert_int_equal(before, 0);
+    assert_int_equal(after, 5);
+    assert_int_equal(flushed, 2 * strlen("1994-11-06T08:49:37.123Z INFO one\n"));
+    assert_true(warned > flushed && off > warned);
+    const char *at = captured;
+    static const char *const lines[] = {"INFO one",  "INFO two",  "INFO three",
+                                        "WARN four", "INFO five", "INFO six"};
+    for (size_t i = 0; i < LEN(lines); i++) {
+        at = strstr(at, lines[i]);
+        assert_non_null(at);
+    }
+}
+
+/* A pipe takes so much in one piece, and a line that is longer goes by itself, in its turn. */
+static void test_no_more_gathers_than_a_pipe_takes(void **state)
+{
+    (void)state;
+    char *text = repeat("g", 1000), *longest = repeat("l", 6000);
+    log_setup(LOG_INFO, LOG_TEXT, NULL);
+    capture_begin();
+    log_gather(true);
+    for (int i = 0; i < 3; i++)
+        log_info(text);
+    off_t three = captured_so_far();
+    log_info(text);
+    off_t four = captured_so_far();
+    log_info(longest);
+    off_t all = captured_so_far();
+    log_gather(false);
+    capture_end();
+    free(text);
+    free(longest);
+    assert_int_equal(three, 0);
+    assert_in_range(four, 3000, 4096);
+    assert_in_range(all, 10000, 10500);
+    assert_int_equal(captured_lines(), 5);
+}
+
+static void test_lost_lines_that_gathered_are_counted(void **state)
+{
+    (void)state;
+    int fds[2];
+    log_setup(LOG_INFO, LOG_TEXT, NULL);
+    fill_up(fds, true, 0);
+    redirect(fds[1]);
+    log_gather(true);
+    for (int i = 0; i < 3; i++)
+        log_info("lost");
+    log_flush();
+    drain(fds[0]);
+    log_info("m");
+    log_gather(false);
+    restore();
+    drain(fds[0]);
+    assert_told(captured, 3);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* ---- Long lines ---- */
 
 /* Whatever is cut, and wherever: the line is valid, ends with the mark, and no escape is torn. */
@@ -481,6 +576,9 @@ int main(void)
         cmocka_unit_test(test_nobody_waits_for_a_reader),
         cmocka_unit_test(test_nobody_waits_without_descriptors),
         cmocka_unit_test(test_a_line_that_is_torn),
+        cmocka_unit_test(test_lines_gather_until_they_are_flushed),
+        cmocka_unit_test(test_no_more_gathers_than_a_pipe_takes),
+        cmocka_unit_test(test_lost_lines_that_gathered_are_counted),
         cmocka_unit_test(test_cut_json),
         cmocka_unit_test(test_cut_between_fields),
         cmocka_unit_test(test_cut_message),
