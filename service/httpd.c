@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,6 @@
 #include "service/httpd_internal.h"
 
 enum {
-    LISTEN_BACKLOG = 1024,
     MIN_TICK_MS = 10,
     MAX_TICK_MS = 1000,
     ACCEPTS_A_TURN = 16, /* so that several threads share what comes at once */
@@ -24,78 +22,6 @@ enum {
     ACCEPT_PAUSE_MS = 100, /* when there is no descriptor left */
     BODY_ROOM = 4096,      /* at least, behind the largest head */
 };
-
-/* ---- The listening socket ---- */
-
-/* Splits "host:port" or "[v6]:port". */
-static int split_address(const char *address, char host[256], char port[16], struct store_err *err)
-{
-    const char *colon = strrchr(address, ':');
-    const char *start = address, *end = colon;
-    if (colon && address[0] == '[') {
-        start++;
-        end--;
-        if (end < start || *end != ']')
-            colon = NULL;
-    }
-    if (!colon || end - start > 255 || strlen(colon + 1) > 15 || !colon[1] ||
-        (address[0] != '[' && memchr(start, ':', (size_t)(end - start))))
-        return store_err_set(err, STORE_INVALID, "'%s' is not host:port or [v6]:port", address);
-    memcpy(host, start, (size_t)(end - start));
-    host[end - start] = '\0';
-    strcpy(port, colon + 1);
-    return 0;
-}
-
-static int tell_bound(int fd, char bound[64], struct store_err *err)
-{
-    struct sockaddr_storage sa = {0};
-    socklen_t len = sizeof(sa);
-    char host[64 - 9], port[8];
-    if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0)
-        return store_err_errno(err, errno, "getsockname");
-    if (getnameinfo((struct sockaddr *)&sa, len, host, sizeof(host), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return store_err_set(err, STORE_FAILED, "cannot tell the address that is listened on");
-    snprintf(bound, 64, sa.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
-    return 0;
-}
-
-static int listen_on(const struct addrinfo *ai, const char *address, struct store_err *err)
-{
-    int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    if (fd < 0)
-        return store_err_errno(err, errno, "cannot create a socket for '%s'", address);
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-        bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0)
-        return fd;
-    store_err_errno(err, errno, "cannot listen on '%s'", address);
-    close(fd);
-    return -1;
-}
-
-int httpd_listen(const char *address, char bound[64], struct store_err *err)
-{
-    char host[256], port[16];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    if (split_address(address, host, port, err) != 0)
-        return -1;
-    int rc = getaddrinfo(host[0] ? host : NULL, port, &hints, &found);
-    if (rc != 0)
-        return store_err_set(err, STORE_INVALID, "cannot resolve '%s': %s", address,
-                             gai_strerror(rc));
-    int fd = listen_on(found, address, err);
-    freeaddrinfo(found);
-    if (fd >= 0 && bound && tell_bound(fd, bound, err) != 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
 
 /* ---- Accepting ---- */
 

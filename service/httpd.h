@@ -46,7 +46,7 @@ struct http_handler {
 };
 
 struct httpd_conf {
-    int listen_fd; /* from httpd_listen(); stays the caller's */
+    int listen_fd; /* from listen_open(); stays the caller's */
     /* Who comes when all are open gets 503. Servers of one process may share the count. */
     size_t max_connections;
     atomic_size_t *open_connections; /* NULL: this server's alone */
@@ -59,11 +59,6 @@ struct httpd_conf {
     const struct http_handler *handler;
     void *user;
 };
-
-/* "host:port", "[v6]:port"; port 0: a free one. Non-blocking, SO_REUSEADDR, no SO_REUSEPORT (which
- * would hide a forgotten process on the same port). bound (may be NULL) gets "host:port" as it
- * really is. Returns the fd, or -1 with *err set. */
-int httpd_listen(const char *address, char bound[64], struct store_err *err);
 
 int httpd_new(struct loop *l, const struct httpd_conf *conf, struct httpd **out,
               struct store_err *err);

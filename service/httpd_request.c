@@ -331,7 +331,7 @@ static void format_client(const struct sockaddr_in6 *peer, char out[64])
         inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
         snprintf(out, 64, "%s:%u", host, ntohs(in->sin_port));
     } else {
-        snprintf(out, 64, "unknown");
+        snprintf(out, 64, "unix");
     }
 }
 

@@ -39,7 +39,7 @@ static const char *const log_formats[] = {"text", "json", NULL};
     }
 const struct option service_options[] = {
     OPT(listen, OPT_STRING, "127.0.0.1:8080", 0, 0, OPT_REQUIRED,
-        "Address to serve HTTP at, host:port; port 0 takes a free one."),
+        "Address to serve HTTP at: host:port (port 0 takes a free one), or unix:/path."),
     OPT(threads, OPT_UINT, "2", 1, 64, 0, "Threads that serve requests."),
     OPT(max_connections, OPT_UINT, "1024", 1, 65536, 0,
         "Open client connections for each thread; who comes when all are open gets 503."),
@@ -274,7 +274,7 @@ static int service_start(struct service *s, struct store_err *err)
     };
     if (load_keys(c->token_keys, &s->keys, err) != 0 || service_open_store(s, err) != 0)
         return -1;
-    s->listen_fd = httpd_listen(c->listen, s->address, err);
+    s->listen_fd = listen_open(c->listen, s->address, err);
     if (s->listen_fd < 0)
         return -1;
     request_metrics_register();
@@ -293,7 +293,7 @@ static void service_stop(struct service *s)
     free(s->workers);
     store_close(s->store);
     keyring_unref(s->keys);
-    close(s->listen_fd);
+    listen_close(s->listen_fd);
 }
 
 /* ---- Signals ---- */

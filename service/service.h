@@ -17,6 +17,7 @@
 #include "base/options.h"
 #include "epufs/token.h"
 #include "service/httpd.h"
+#include "service/listen.h"
 #include "service/metrics.h"
 
 /* The options that every HTTP service has; the first member of a program's own struct. */
@@ -86,7 +87,7 @@ struct service {
     store *store;
     struct token_rules rules;
     int listen_fd;
-    char address[64];
+    char address[LISTEN_ADDRESS_SIZE];
     struct worker *workers;
     size_t n_workers;
     atomic_size_t open_connections;

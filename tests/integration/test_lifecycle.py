@@ -2,10 +2,13 @@
 
 import concurrent.futures
 import contextlib
+import http.client as http_client
 import pathlib
 import re
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 
@@ -63,6 +66,33 @@ def test_own_resources(reader: Reader, writer: Writer) -> None:
         about = http.call(program.url, "GET", "/version").json()
         assert about["program"] == program.program
         assert re.fullmatch(r"\d+\.\d+\.\d+", about["version"])
+
+
+class UnixConnection(http_client.HTTPConnection):
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__("localhost", timeout=END_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def test_unix_socket(launch: Launcher, store: Store) -> None:
+    with tempfile.TemporaryDirectory(prefix="epufs-") as folder:  # a short path
+        path = pathlib.Path(folder) / "socket"
+        reader = launch.reader(store, f"--listen=unix:{path}", ready=False)
+        wait_logged(reader, f"listen=unix:{path}")
+        connection = UnixConnection(path)
+        for resource, status in [("/livez", 200), ("/nothing", 404)]:
+            connection.request("GET", resource)
+            answer = connection.getresponse()
+            assert (answer.status, bool(answer.read())) == (status, True)
+        connection.close()
+        wait_logged(reader, "client=unix")
+        launch.stop(reader)
+        assert not path.exists()
 
 
 METRIC = re.compile(

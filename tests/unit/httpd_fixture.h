@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "service/httpd.h"
+#include "service/listen.h"
 
 enum { WAIT_MS = 20000, MIB = 1024 * 1024 };
 
@@ -216,9 +217,9 @@ static const struct http_handler handler = {on_begin,    on_body, on_body_end,
 static inline void server_start(struct httpd_conf conf)
 {
     struct store_err err;
-    char bound[64];
+    char bound[LISTEN_ADDRESS_SIZE];
     memset(&seen, 0, sizeof(seen));
-    listen_fd = httpd_listen("127.0.0.1:0", bound, &err);
+    listen_fd = listen_open("127.0.0.1:0", bound, &err);
     assert_true(listen_fd >= 0);
     server_addr = (struct sockaddr_in){.sin_family = AF_INET,
                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),

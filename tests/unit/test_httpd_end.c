@@ -284,28 +284,6 @@ static void idle_connections_are_small(void **state)
     TURN_UNTIL(httpd_connections(server) == 0);
 }
 
-static void addresses(void **state)
-{
-    static const char *const bad[] = {"",      "127.0.0.1", "127.0.0.1:", ":",           "[::1]",
-                                      "::1:0", "[::1:0",    "x:70000",    "127.0.0.1:x", "[]x:1"};
-    struct store_err err;
-    char bound[64];
-    (void)state;
-    for (size_t i = 0; i < LEN(bad); i++) {
-        print_message("'%s'\n", bad[i]);
-        assert_int_equal(httpd_listen(bad[i], bound, &err), -1);
-    }
-    int fd = httpd_listen("127.0.0.1:0", bound, &err);
-    assert_true(fd >= 0);
-    assert_int_equal(httpd_listen(bound, NULL, &err), -1); /* nobody may share the port unseen */
-    close(fd);
-    fd = httpd_listen("[::1]:0", bound, &err);
-    if (fd >= 0) { /* a machine may have no IPv6 */
-        assert_memory_equal(bound, "[::1]:", 6);
-        close(fd);
-    }
-}
-
 #define IMPATIENT(f) cmocka_unit_test_setup_teardown(f, start_impatient, stop)
 
 int main(int argc, char **argv)
@@ -320,7 +298,6 @@ int main(int argc, char **argv)
         TEST(servers_share_a_socket),
         cmocka_unit_test_teardown(connection_limit, stop),
         cmocka_unit_test_teardown(idle_connections_are_small, stop),
-        cmocka_unit_test(addresses),
     };
     RUN_TESTS("httpd_end");
 }
