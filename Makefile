@@ -135,6 +135,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/obj/bench/program.o $(LIBS) ; $(link)
 $(B)/bench/fakestore: $(FAKESTORE_OBJ) $(LIBS)
 	$(link)
 $(B)/bench/consume: ALL_LIBS += -lrdkafka
+$(B)/bench/parse: ALL_LIBS += -lhttp_parser
 
 # The same files that tests/integration/test_install.py builds against an installed libstore.
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
@@ -208,6 +209,8 @@ $(B)/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LIBS)
+# The second parser.
+$(B)/fuzz/http_differential $(B)/unit/test_fuzz_http_differential: ALL_LIBS += -lhttp_parser
 fuzz-programs: $(FUZZ:%=$(B)/fuzz/%)
 fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); T="name name" for some
 	$(Q)deploy/install-deps build fuzz
@@ -262,9 +265,9 @@ fixtures: ## Make the PostgreSQL files of tests/fixtures anew
 
 # ---- Bench: docs/bench.md ----
 # In a folder of its own, so that it never measures a debug or sanitizer build. QUICK=1 is a trial,
-# BENCH=reader, deletion, million, endpoints, beside, burst, duplicates or compute one part,
+# BENCH=reader, deletion, million, endpoints, beside, burst, duplicates, compute or parser one part,
 # BENCH_OBJECTS=N what deletion, million and beside remove.
-BENCH_PROGRAMS = $(addprefix $(B)-bench/bench/,objects endpoints consume fakestore)
+BENCH_PROGRAMS = $(addprefix $(B)-bench/bench/,objects endpoints consume fakestore parse)
 bench: ## Measure reader and janitor against peers and ceilings, as ratios; QUICK=1, BENCH=part
 	$(Q)deploy/install-deps build demo s3 kafka bench
 	$(Q)$(MAKE) -s --no-print-directory -j2 B=$(B)-bench CFLAGS='-O2 -g' SANITIZE= \

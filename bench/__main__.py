@@ -8,6 +8,7 @@
     BENCH=burst        a burst of them, one janitor against two
     BENCH=duplicates   events that ask again for what is open, against a bare consumer
     BENCH=compute      what epufs-compute adds to a server's start and stop
+    BENCH=parser       heads of HTTP messages against another parser
 
     BENCH_OBJECTS=N    what deletion (100,000), million (1,000,000) and beside (200,000) remove
     QUICK=1            a short trial: few rounds, small counts
@@ -24,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from bench import beside, burst, compute, deletion, duplicates, endpoints, million, proxies
+from bench import beside, burst, compute, deletion, duplicates, endpoints, million, parser, proxies
 from bench.measure import say
 from bench.part import Context
 from bench.table import Table
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[Context], list[Table]]] = {
     "burst": burst.run,
     "duplicates": duplicates.run,
     "compute": compute.run,
+    "parser": parser.run,
 }
 
 
@@ -54,12 +56,12 @@ def run_part(name: str, arguments: argparse.Namespace) -> list[Table]:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench", description="Ratios against peers.")
-    parser.add_argument("--programs", required=True, type=pathlib.Path)
-    parser.add_argument("--only", choices=PARTS)
-    parser.add_argument("--objects", type=int)
-    parser.add_argument("--quick", action="store_true")
-    return parser.parse_args(argv)
+    arguments = argparse.ArgumentParser(prog="bench", description="Ratios against peers.")
+    arguments.add_argument("--programs", required=True, type=pathlib.Path)
+    arguments.add_argument("--only", choices=PARTS)
+    arguments.add_argument("--objects", type=int)
+    arguments.add_argument("--quick", action="store_true")
+    return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -133,13 +133,15 @@ static int take_connection(struct http_head *h, const char *value, size_t n)
             i++;
             continue;
         }
-        size_t begin = i;
+        size_t begin = i, end;
         while (i < n && http_char_is(value[i], HTTP_CHAR_TOKEN))
             i++;
-        if (i < n && value[i] != ',' && !is_space(value[i]))
+        for (end = i; i < n && is_space(value[i]);)
+            i++;
+        if (i < n && value[i] != ',')
             return refuse(h, HTTP_FAULT_CONNECTION);
-        h->close |= is_word(value + begin, i - begin, "close");
-        h->keep |= is_word(value + begin, i - begin, "keep-alive");
+        h->close |= is_word(value + begin, end - begin, "close");
+        h->keep |= is_word(value + begin, end - begin, "keep-alive");
     }
     return 0;
 }

@@ -249,6 +249,7 @@ static const struct refused refused[] = {
      OK "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", 0},
     {HTTP_FAULT_CONNECTION, HTTP_REQUEST, GET "Connection: close; x\r\n", 0},
     {HTTP_FAULT_CONNECTION, HTTP_REQUEST, GET "Connection: \"close\"\r\n", 0},
+    {HTTP_FAULT_CONNECTION, HTTP_REQUEST, GET "Connection: x close\r\n", 0},
     {HTTP_FAULT_STATUS_LINE, HTTP_RESPONSE, "HTTP/1.1 20 OK\r\n", 0},
     {HTTP_FAULT_STATUS_LINE, HTTP_RESPONSE, "HTTP/1.1 2000 OK\r\n", 0},
     {HTTP_FAULT_STATUS_LINE, HTTP_RESPONSE, "HTTP/1.1 099 OK\r\n", 0},
