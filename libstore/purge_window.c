@@ -7,7 +7,6 @@ enum {
 };
 
 static const double worthwhile = 1.2; /* times the speed, for twice the batches */
-static const double well_used = 0.75; /* of the window, or it is not what holds us back */
 static const double queued = 2;       /* times as long as one by itself: some of it is waiting */
 
 void purge_window_init(struct purge_window *w, uint32_t most, bool adapts)
@@ -33,10 +32,10 @@ static void resize(struct purge_window *w, uint32_t size)
     w->trial++;
 }
 
-static bool can_go(const struct purge_window *w, int way, bool used)
+static bool can_go(const struct purge_window *w, int way)
 {
     if (way > 0)
-        return used && w->home < w->most;
+        return w->home < w->most;
     bool waits = w->home * w->alone_speed > queued * w->home_speed;
     return w->home > 1 && (w->may_be_much || waits);
 }
@@ -49,7 +48,7 @@ static void go(struct purge_window *w, int way)
 }
 
 /* A round at home. */
-static void rested(struct purge_window *w, double speed, bool used)
+static void rested(struct purge_window *w, double speed)
 {
     w->home_speed = speed;
     if (w->rest > 0) {
@@ -57,23 +56,22 @@ static void rested(struct purge_window *w, double speed, bool used)
         return;
     }
     /* The other way than last time, if it can. */
-    int way = can_go(w, -w->last_way, used) ? -w->last_way : w->last_way;
-    if (can_go(w, way, used))
+    int way = can_go(w, -w->last_way) ? -w->last_way : w->last_way;
+    if (can_go(w, way))
         go(w, way);
 }
 
 /* A round of another size. */
-static void tried(struct purge_window *w, double speed, bool used)
+static void tried(struct purge_window *w, double speed)
 {
     int way = w->last_way;
-    bool good =
-        way > 0 ? used && speed > worthwhile * w->home_speed : speed * worthwhile > w->home_speed;
+    bool good = way > 0 ? speed > worthwhile * w->home_speed : speed * worthwhile > w->home_speed;
     w->may_be_much = good == (way < 0);
     if (good) {
         w->home = w->size;
         w->home_speed = speed;
         w->next_rest = FIRST_REST;
-        if (can_go(w, way, used)) {
+        if (can_go(w, way)) {
             go(w, way);
             return;
         }
@@ -110,12 +108,11 @@ void purge_window_ended(struct purge_window *w, uint32_t trial, uint32_t at_once
     w->took_ms += took_ms ? (double)took_ms : 1;
     if (w->ended < round_size(w))
         return;
-    double at_once_mean = w->at_once / w->ended, alone = w->keys / w->took_ms;
-    bool used = at_once_mean >= well_used * w->size;
+    double alone = w->keys / w->took_ms, speed = alone * w->at_once / w->ended;
     round_begin(w);
     saw_alone(w, alone);
     if (w->size == w->home)
-        rested(w, at_once_mean * alone, used);
+        rested(w, speed);
     else
-        tried(w, at_once_mean * alone, used);
+        tried(w, speed);
 }
