@@ -39,6 +39,7 @@ struct dialer {
     bool starved;    /* some link is */
     bool timer_lost; /* no memory for the time that curl wants to run at */
     bool closing_at_rest;
+    int kept_fd; /* that curl is made to forget; -1: none */
     uint32_t connect_timeout_ms;
     char *ca_file, *client_cert_file, *client_key_file;
 };
@@ -94,7 +95,11 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
 static int on_close(void *user, curl_socket_t fd)
 {
     struct dialer *d = user;
-    return sockets_close(&d->sockets, fd, d->closing_at_rest);
+    if (fd != d->kept_fd)
+        return sockets_close(&d->sockets, fd, d->closing_at_rest);
+    sockets_forget(&d->sockets, fd);
+    d->kept_fd = -1;
+    return 0;
 }
 
 static int on_sockopt(void *user, curl_socket_t fd, curlsocktype purpose)
@@ -186,19 +191,41 @@ static void tell(struct link *k, enum http_failure failure, const char *detail)
     connected(k->user, failure, detail);
 }
 
+/* The connection is the link's alone. libcurl holds one for idle that it has made and does not work
+ * on, and closes such when it makes another one: for their age, or since the peer has closed. */
+static CURLcode take_over(struct link *k, curl_socket_t fd)
+{
+    struct dialer *d = k->dialer;
+    char byte;
+    size_t n;
+    k->fd = fd;
+    if (!k->plain) {                     /* from the first reading on it is in use */
+        sockets_forget(&d->sockets, fd); /* it is the caller's to watch */
+        CURLcode code = curl_easy_recv(k->easy, &byte, 1, &n);
+        return code == CURLE_AGAIN ? CURLE_OK : code ? code : CURLE_RECV_ERROR;
+    }
+    d->kept_fd = fd;
+    curl_multi_remove_handle(d->multi, k->easy); /* which closes it, as far as libcurl knows */
+    curl_easy_cleanup(k->easy);
+    k->easy = NULL;
+    assert(d->kept_fd == -1);
+    return CURLE_OK;
+}
+
 static void link_done(struct link *k, CURLcode code)
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
-    if (code == CURLE_OK && curl_easy_getinfo(k->easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK &&
-        fd != CURL_SOCKET_BAD) {
-        sockets_forget(&k->dialer->sockets, fd); /* from now on it is the caller's to watch */
-        k->fd = fd;
+    if (code == CURLE_OK)
+        code = curl_easy_getinfo(k->easy, CURLINFO_ACTIVESOCKET, &fd);
+    if (code == CURLE_OK)
+        code = fd == CURL_SOCKET_BAD ? CURLE_COULDNT_CONNECT : take_over(k, fd);
+    if (code == CURLE_OK) {
         tell(k, HTTP_ANSWERED, "");
         return;
     }
     const char *text = k->trouble[0] ? k->trouble : curl_easy_strerror(code);
     enum http_failure failure = failure_of(code, text);
-    tell(k, failure == HTTP_ANSWERED || failure == HTTP_BROKEN ? HTTP_NOT_SENT : failure, text);
+    tell(k, failure == HTTP_BROKEN ? HTTP_NOT_SENT : failure, text);
 }
 
 static void reap(struct dialer *d)
@@ -265,6 +292,7 @@ struct dialer *dialer_new(struct loop *l, const struct http_client_conf *conf)
         return NULL;
     const char *ca = conf->ca_file ? conf->ca_file : system_ca_file();
     d->loop = l;
+    d->kept_fd = -1;
     d->sockets = (struct sockets){.loop = l, .ready = on_ready, .user = d};
     d->timer = (struct loop_timer){.fn = run_curl, .user = d};
     d->kick = (struct loop_task){.fn = run_curl, .user = d};
@@ -375,10 +403,14 @@ void link_close(struct link *k, bool at_rest)
 {
     struct dialer *d = k->dialer;
     not_dialing(k);
-    d->closing_at_rest = at_rest;
-    curl_multi_remove_handle(d->multi, k->easy); /* which closes it */
+    if (k->easy) {
+        d->closing_at_rest = at_rest;
+        curl_multi_remove_handle(d->multi, k->easy); /* which closes it */
+        d->closing_at_rest = false;
+    } else {
+        sockets_close(&d->sockets, k->fd, at_rest);
+    }
     link_free(k);
-    d->closing_at_rest = false;
 }
 
 int link_fd(const struct link *k)

@@ -461,7 +461,7 @@ static bool take_body(struct http_transfer *t)
 static bool finish(struct http_transfer *t)
 {
     const struct exchange *x = t->x;
-    bool keep = x->head.keep_alive && x->pos == x->len && is_sent(x);
+    bool keep = x->head.keep_alive && !t->hung_up && x->pos == x->len && is_sent(x);
     end_call(t, keep ? KEEP : is_sent(x) ? CLOSE : DROP, HTTP_ANSWERED, "");
     return false;
 }

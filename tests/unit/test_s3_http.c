@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,6 +32,7 @@ try {
     struct buf body;
     uint64_t given;
     unsigned rewinds, dones;
+    bool pauses; /* at its first data */
     enum http_failure failure;
     int status;
 };
@@ -57,8 +59,10 @@ static bool on_data(struct http_call *c, const void *bytes, size_t n)
 {
     struct try *t = c->user;
     assert_true(c->head_told);
+    bool go_on = !t->pauses;
+    t->pauses = false;
     buf_add(&t->body, bytes, n);
-    return true;
+    return go_on;
 }
 
 static void on_done(struct http_call *c, enum http_failure failure, const char *detail)
@@ -231,6 +235,53 @@ static void a_request_is_what_was_asked(void **state)
     assert_non_null(strstr(buf_str(&heard), "\r\nContent-Length: 3\r\n"));
     says(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     expect_answer(&t, 200, "");
+    close(fd);
+}
+
+/* The client's descriptor of the connection. */
+static int clients_end(int fd)
+{
+    struct sockaddr_in wanted, at;
+    socklen_t n = sizeof(wanted);
+    assert_int_equal(getpeername(fd, (struct sockaddr *)&wanted, &n), 0);
+    for (int i = 3; i < 256; i++) {
+        n = sizeof(at);
+        if (getsockname(i, (struct sockaddr *)&at, &n) == 0 && n == sizeof(at) &&
+            at.sin_port == wanted.sin_port)
+            return i;
+    }
+    fail_msg("the client has no such connection");
+    return -1;
+}
+
+/* libcurl looks over the connections that it knows, once a second when it makes another one, and
+ * ends those that the server has closed: it must not know ours any more, whose number the next
+ * socket would get. */
+static void connections_are_not_libcurls(void **state)
+{
+    struct try held, other;
+    struct stat before, after;
+    (void)state;
+    start(&held, 0);
+    held.pauses = true;
+    int fd = accept_one();
+    hears(fd, "\r\n\r\n");
+    says(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld");
+    TURN_UNTIL(held.body.len == 4);
+    int its = clients_end(fd);
+    assert_int_equal(fstat(its, &before), 0);
+    close(fd);
+    for (uint64_t end = clock_mono_ms() + 1200; clock_mono_ms() < end;)
+        turn(10);
+    start(&other, 0);
+    fd = accept_one();
+    hears(fd, "\r\n\r\n");
+    assert_int_equal(fstat(its, &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino);
+    http_call_resume(&held.call);
+    expect_answer(&held, 200, "held");
+    says(fd, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother");
+    expect_answer(&other, 200, "other");
     close(fd);
 }
 
@@ -516,11 +567,17 @@ static void others_wait_their_turn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_request_is_what_was_asked),      TEST(answers_end_as_they_say),
-        TEST(one_is_kept_when_nothing_is_left), TEST(half_a_request_ends_its_connection),
-        TEST(a_kept_one_may_be_gone),           TEST(one_that_ends_at_rest_is_not_used),
-        TEST(a_body_waits_to_be_asked_for),     TEST(nothing_leaves_after_the_deadline),
-        TEST(a_silent_server_is_given_up),      TEST(a_canceled_one_is_dropped),
+        TEST(a_request_is_what_was_asked),
+        TEST(connections_are_not_libcurls),
+        TEST(answers_end_as_they_say),
+        TEST(one_is_kept_when_nothing_is_left),
+        TEST(half_a_request_ends_its_connection),
+        TEST(a_kept_one_may_be_gone),
+        TEST(one_that_ends_at_rest_is_not_used),
+        TEST(a_body_waits_to_be_asked_for),
+        TEST(nothing_leaves_after_the_deadline),
+        TEST(a_silent_server_is_given_up),
+        TEST(a_canceled_one_is_dropped),
         TEST(others_wait_their_turn),
     };
     return cmocka_run_group_tests_name("s3_http", tests, NULL, NULL);
