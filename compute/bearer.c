@@ -12,6 +12,7 @@
 struct bearer {
     char *file; /* NULL: the environment's */
     char *token;
+    unsigned serial;
     struct scope scope;
     uint64_t gen;
 };
@@ -149,6 +150,11 @@ const char *bearer_token(const struct bearer *b)
     return b->token;
 }
 
+unsigned bearer_serial(const struct bearer *b)
+{
+    return b->serial;
+}
+
 const struct scope *bearer_scope(const struct bearer *b)
 {
     return &b->scope;
@@ -159,11 +165,13 @@ uint64_t bearer_gen(const struct bearer *b)
     return b->gen;
 }
 
-bool bearer_refresh(struct bearer *b)
+bool bearer_refresh(struct bearer *b, unsigned refused)
 {
     struct scope scope;
     uint64_t gen;
     struct store_err ignored;
+    if (b->serial != refused)
+        return true;
     char *token = b->file ? read_token(b->file, &ignored) : NULL;
     bool another = token && strcmp(token, b->token) != 0 &&
                    take_claims(token, &scope, &gen, &ignored) == 0 &&
@@ -171,6 +179,7 @@ bool bearer_refresh(struct bearer *b)
     if (another) {
         char *before = b->token;
         b->token = token;
+        b->serial++;
         token = before;
     }
     forget(token);

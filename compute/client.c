@@ -34,6 +34,7 @@ struct transfer {
     bool is_running, is_done;
     bool has_begun; /* the sink has been told of this try's answer */
     unsigned tries;
+    unsigned token;  /* its serial */
     uint64_t due_ms; /* when the next try begins */
     uint64_t sent;   /* of the body */
     uint64_t retry_after_ms;
@@ -247,6 +248,7 @@ static void set_headers(struct transfer *t)
     char quoted[CLIENT_ETAG_SIZE + 2];
     drop_headers(t);
     add_header_with(t, "Authorization: Bearer ", bearer_token(t->client->bearer));
+    t->token = bearer_serial(t->client->bearer);
     if (rq->accept)
         add_header_with(t, "Accept: ", rq->accept);
     if (!is_put(rq))
@@ -410,7 +412,7 @@ static bool plan_retry(struct transfer *t, bool failure_may_change, uint64_t dea
 {
     struct client *c = t->client;
     int status = t->rq->status;
-    bool renewed = status == 401 && bearer_refresh(c->bearer);
+    bool renewed = status == 401 && bearer_refresh(c->bearer, t->token);
     bool may = renewed || (status == 0 ? failure_may_change : t->rq->err.code == STORE_BUSY);
     uint64_t due_ms = clock_mono_ms() + (renewed ? 0 : pause_before(t));
     if (t->rq->err.code == STORE_OK || !may || c->retries_left == 0 || due_ms >= deadline_ms)

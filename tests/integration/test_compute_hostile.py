@@ -9,6 +9,7 @@ import pathlib
 import socket
 import ssl
 import tarfile
+import threading
 import time
 from collections.abc import Callable
 
@@ -225,13 +226,20 @@ def test_a_renewed_token_is_tried_at_once(
     old = endpoint.token(keys, 1)
     new = keys.endpoint_token(endpoint.tenant, endpoint.timeline, endpoint.name, 1, renewed=True)
     tar = tar_of(NEW)
+    other_refused = threading.Event()
 
     def judge(client: socket.socket, head: bytes) -> None:
+        """It asks for two things at once, and hears of the second one's refusal a little later."""
         if new.encode() in head:
             endpoint_answers(tar)(client, head)
+            return
+        if b"application/x-tar" in head:
+            other_refused.wait(10.0)
+            time.sleep(0.2)
         else:
             compute.set_token(new)
-            client.sendall(answer(401, b'{"detail":"the token has expired"}'))
+        client.sendall(answer(401, b'{"detail":"the token has expired"}'))
+        other_refused.set()
 
     with Scripted(judge) as server:
         compute = compute_at(server, tmp_path, old)
