@@ -213,15 +213,28 @@ class TopicReader:
 
     def _ends(self, timeout_s: float) -> dict[int, int]:
         """The offset after the last message of each partition that holds any."""
+        deadline = time.monotonic() + timeout_s
         ends = {}
         for partition in self._partitions:
-            try:
-                low, high = self._consumer.get_watermark_offsets(partition, timeout=timeout_s)
-            except confluent_kafka.KafkaException as error:
-                raise DevstackError(f"the end of {self.topic}: {error}") from error
+            low, high = self._watermarks(partition, deadline)
             if high > low:
                 ends[partition.partition] = high
         return ends
+
+    def _watermarks(
+        self, partition: confluent_kafka.TopicPartition, deadline: float
+    ) -> tuple[int, int]:
+        """A broker that has just come back may say that it does not lead the partition yet."""
+        while True:
+            left_s = max(deadline - time.monotonic(), 0.1)
+            try:
+                low, high = self._consumer.get_watermark_offsets(partition, timeout=left_s)
+            except confluent_kafka.KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise DevstackError(f"the end of {self.topic}: {error}") from error
+                time.sleep(0.2)
+            else:
+                return low, high
 
     def _reached(self, ends: Mapping[int, int]) -> bool:
         reached = {message.partition: message.offset + 1 for message in self.seen}
