@@ -25,7 +25,7 @@ void bearer_close(struct bearer *b); /* wipes the token; NULL is fine */
 const char *bearer_token(const struct bearer *b);         /* until the next bearer_refresh() */
 const struct scope *bearer_scope(const struct bearer *b); /* an endpoint's */
 uint64_t bearer_gen(const struct bearer *b);
-unsigned bearer_serial(const struct bearer *b);           /* which of its tokens that is */
+unsigned bearer_serial(const struct bearer *b); /* which of its tokens that is */
 /* The one of that serial was refused. Whether there is another one now: it may have been replaced
  * since it was used; otherwise the file is read again. It has to be for the same endpoint and
  * generation: one for something else is not taken in the middle of a run. */
