@@ -1,8 +1,8 @@
 /* log.h - structured logs on standard error, one line an event, as text or JSON. Thread-safe; a
- * line is one write(), unless its thread gathers them. It never waits for whoever reads: a line that a pipe or socket has no room
- * for is lost, and the next one that gets through comes behind the warning "log lines were lost"
- * with their number n (a line that was cut in the middle is one of them, and ends there). Nothing
- * here may be given a token, a key or a body.
+ * line is one write(), unless its thread gathers them. It never waits for whoever reads: a line
+ * that a pipe or socket has no room for is lost, and the next one that gets through comes behind
+ * the warning "log lines were lost" with their number n (a line that was cut in the middle is one
+ * of them, and ends there). Nothing here may be given a token, a key or a body.
  *
  *     log_info("upload stored", LOG_S("key", key), LOG_U("bytes", n));
  *
