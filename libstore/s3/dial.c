@@ -199,8 +199,8 @@ static CURLcode take_over(struct link *k, curl_socket_t fd)
     char byte;
     size_t n;
     k->fd = fd;
-    if (!k->plain) {                     /* from the first reading on it is in use */
-        sockets_forget(&d->sockets, fd); /* it is the caller's to watch */
+    if (!k->plain) { /* from the first reading on it is in use; the caller watches it */
+        sockets_forget(&d->sockets, fd);
         CURLcode code = curl_easy_recv(k->easy, &byte, 1, &n);
         return code == CURLE_AGAIN ? CURLE_OK : code ? code : CURLE_RECV_ERROR;
     }
