@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,6 @@ struct dialer {
     bool starved;    /* some link is */
     bool timer_lost; /* no memory for the time that curl wants to run at */
     bool closing_at_rest;
-    int kept_fd; /* that curl is made to forget; -1: none */
     uint32_t connect_timeout_ms;
     char *ca_file, *client_cert_file, *client_key_file;
 };
@@ -95,11 +95,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
 static int on_close(void *user, curl_socket_t fd)
 {
     struct dialer *d = user;
-    if (fd != d->kept_fd)
-        return sockets_close(&d->sockets, fd, d->closing_at_rest);
-    sockets_forget(&d->sockets, fd);
-    d->kept_fd = -1;
-    return 0;
+    return sockets_close(&d->sockets, fd, d->closing_at_rest);
 }
 
 static int on_sockopt(void *user, curl_socket_t fd, curlsocktype purpose)
@@ -198,17 +194,18 @@ static CURLcode take_over(struct link *k, curl_socket_t fd)
     struct dialer *d = k->dialer;
     char byte;
     size_t n;
-    k->fd = fd;
     if (!k->plain) { /* from the first reading on it is in use; the caller watches it */
+        k->fd = fd;
         sockets_forget(&d->sockets, fd);
         CURLcode code = curl_easy_recv(k->easy, &byte, 1, &n);
         return code == CURLE_AGAIN ? CURLE_OK : code ? code : CURLE_RECV_ERROR;
     }
-    d->kept_fd = fd;
-    curl_multi_remove_handle(d->multi, k->easy); /* which closes it, as far as libcurl knows */
+    k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (k->fd < 0)
+        return CURLE_COULDNT_CONNECT;
+    curl_multi_remove_handle(d->multi, k->easy); /* which closes its descriptor */
     curl_easy_cleanup(k->easy);
     k->easy = NULL;
-    assert(d->kept_fd == -1);
     return CURLE_OK;
 }
 
@@ -292,7 +289,6 @@ struct dialer *dialer_new(struct loop *l, const struct http_client_conf *conf)
         return NULL;
     const char *ca = conf->ca_file ? conf->ca_file : system_ca_file();
     d->loop = l;
-    d->kept_fd = -1;
     d->sockets = (struct sockets){.loop = l, .ready = on_ready, .user = d};
     d->timer = (struct loop_timer){.fn = run_curl, .user = d};
     d->kick = (struct loop_task){.fn = run_curl, .user = d};
