@@ -255,6 +255,16 @@ static bool begin_request(struct http_transfer *t)
     return put_head(t);
 }
 
+/* Forgets what was sent: little is left, or it would not be called for more. */
+static void drop_sent(struct exchange *x)
+{
+    if (x->out_pos == 0)
+        return;
+    x->out.len -= x->out_pos;
+    memmove(x->out.data, x->out.data + x->out_pos, x->out.len);
+    x->out_pos = 0;
+}
+
 /* A piece of the body, behind what is in the buffer. Returns 1: there is more to send, 0: not now,
  * -1: the call is over. */
 static int read_body(struct http_transfer *t)
@@ -264,6 +274,7 @@ static int read_body(struct http_transfer *t)
     size_t want = x->body_left < OUT_BYTES ? (size_t)x->body_left : OUT_BYTES;
     if (x->body_left == 0 || x->body_held || x->body_paused || x->answered)
         return 0;
+    drop_sent(x);
     if (!buf_reserve(&x->out, want)) {
         fail(t, HTTP_NO_MEMORY, "out of memory");
         return -1;
