@@ -247,7 +247,7 @@ static void a_slow_server_gets_the_whole_body(void **state)
 static void a_request_is_what_was_asked(void **state)
 {
     char host[64];
-    struct sockaddr_in at;
+    struct sockaddr_in at = {0};
     socklen_t n = sizeof(at);
     struct try t;
     (void)state;
@@ -268,7 +268,7 @@ static void a_request_is_what_was_asked(void **state)
 /* The client's descriptor of the connection. */
 static int clients_end(int fd)
 {
-    struct sockaddr_in wanted, at;
+    struct sockaddr_in wanted = {0}, at = {0};
     socklen_t n = sizeof(wanted);
     assert_int_equal(getpeername(fd, (struct sockaddr *)&wanted, &n), 0);
     for (int i = 3; i < 256; i++) {
@@ -287,7 +287,7 @@ static int clients_end(int fd)
 static void connections_are_not_libcurls(void **state)
 {
     struct try held, other;
-    struct stat before, after;
+    struct stat before = {0}, after = {0};
     (void)state;
     start(&held, 0);
     held.pauses = true;
