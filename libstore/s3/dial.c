@@ -21,7 +21,7 @@ struct link {
     CURL *easy;
     CURLU *url;
     int fd; /* -1: not connected */
-    bool plain, at_rest;
+    bool plain;
     void (*connected)(void *user, enum http_failure failure, const char *detail);
     void *user;
     enum http_failure failure; /* of the last LINK_BROKEN */

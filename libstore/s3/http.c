@@ -410,10 +410,6 @@ static bool take_head(struct http_transfer *t)
         return take_interim(x);
     if (!http_answer_take(&t->call->answer, &x->head, x->in))
         return fail(t, HTTP_NO_MEMORY, "out of memory");
-    t->call->answer.content_length =
-        x->head.framing == HTTP_LENGTH || x->head.framing == HTTP_NO_BODY
-            ? t->call->answer.content_length
-            : -1;
     x->answered = true;
     x->left = x->head.content_length;
     x->whole = x->head.framing == HTTP_NO_BODY;

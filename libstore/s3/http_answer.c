@@ -52,41 +52,38 @@ static bool take_meta(struct http_answer *a, const char *name, size_t name_len, 
     return true;
 }
 
-static bool is_header(const char *line, size_t name_len, const char *name)
-{
-    return strlen(name) == name_len && strncasecmp(line, name, name_len) == 0;
-}
-
 /* False: no memory. */
-static bool take_field(struct http_answer *a, const char *name, size_t name_len, const char *value,
-                       size_t n)
+static bool take_field(struct http_answer *a, const char *bytes, struct http_span name,
+                       struct http_span told)
 {
+    const char *value = bytes + told.at;
+    size_t n = told.len;
     char text[64];
     uint64_t number;
     copy_value(text, sizeof(text), value, n);
-    if (is_header(name, name_len, "etag"))
+    if (http_span_is(name, bytes, "etag"))
         take_etag(a, value, n);
-    else if (is_header(name, name_len, "date"))
+    else if (http_span_is(name, bytes, "date"))
         clock_parse_http_date(text, &a->date_s);
-    else if (is_header(name, name_len, "last-modified"))
+    else if (http_span_is(name, bytes, "last-modified"))
         clock_parse_http_date(text, &a->last_modified_s);
-    else if (is_header(name, name_len, "content-type"))
+    else if (http_span_is(name, bytes, "content-type"))
         copy_value(a->content_type, sizeof(a->content_type), value, n);
-    else if (is_header(name, name_len, "content-range"))
+    else if (http_span_is(name, bytes, "content-range"))
         take_content_range(a, value, n);
-    else if (is_header(name, name_len, "x-amz-bucket-region"))
+    else if (http_span_is(name, bytes, "x-amz-bucket-region"))
         copy_value(a->region, sizeof(a->region), value, n);
-    else if (is_header(name, name_len, "x-amz-version-id"))
+    else if (http_span_is(name, bytes, "x-amz-version-id"))
         copy_value(a->version, sizeof(a->version), value, n);
-    else if (is_header(name, name_len, "x-amz-server-side-encryption"))
+    else if (http_span_is(name, bytes, "x-amz-server-side-encryption"))
         a->encrypted_keys = strcmp(text, "AES256") != 0;
-    else if (is_header(name, name_len, "content-length") && parse_u64(value, n, &number) &&
+    else if (http_span_is(name, bytes, "content-length") && parse_u64(value, n, &number) &&
              number <= INT64_MAX)
         a->content_length = (int64_t)number;
-    else if (is_header(name, name_len, "retry-after") && parse_u64(value, n, &number))
+    else if (http_span_is(name, bytes, "retry-after") && parse_u64(value, n, &number))
         a->retry_after_ms = number > 60 ? 60000 : (uint32_t)number * 1000;
-    else if (name_len > 11 && strncasecmp(name, "x-amz-meta-", 11) == 0)
-        return take_meta(a, name + 11, name_len - 11, value, n);
+    else if (name.len > 11 && strncasecmp(bytes + name.at, "x-amz-meta-", 11) == 0)
+        return take_meta(a, bytes + name.at + 11, name.len - 11u, value, n);
     return true;
 }
 
@@ -102,10 +99,8 @@ bool http_answer_take(struct http_answer *a, const struct http_head *head, const
 {
     http_answer_reset(a);
     a->status = head->status;
-    for (size_t i = 0; i < head->n_fields; i++) {
-        struct http_span name = head->fields[i].name, value = head->fields[i].value;
-        if (!take_field(a, bytes + name.at, name.len, bytes + value.at, value.len))
+    for (size_t i = 0; i < head->n_fields; i++)
+        if (!take_field(a, bytes, head->fields[i].name, head->fields[i].value))
             return false;
-    }
     return true;
 }

@@ -29,20 +29,10 @@ static void on_event(void *user, uint32_t events)
     struct socket_watch *w = user;
     struct sockets *s = w->sockets;
     int fd = w->watch.fd;
-    if (!(events & (w->wanted | EPOLLERR | EPOLLHUP))) {
-        /* Nobody waits for this: watch for what is wanted, if anything. */
-        if (w->wanted)
-            loop_watch_set(s->loop, &w->watch, fd, w->wanted, NULL);
-        else
-            sockets_forget(s, fd);
-        return;
-    }
-    if (!w->wanted) {
-        /* The server closed an idle connection: curl looks before it uses one again. */
-        sockets_forget(s, fd);
-        return;
-    }
-    s->ready(s->user, fd, events);
+    if (events & (w->wanted | EPOLLERR | EPOLLHUP))
+        s->ready(s->user, fd, events);
+    else /* nobody waits for this any more */
+        loop_watch_set(s->loop, &w->watch, fd, w->wanted, NULL);
 }
 
 static struct socket_watch *find_or_make(struct sockets *s, int fd)
