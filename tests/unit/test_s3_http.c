@@ -147,6 +147,15 @@ static void hears(int fd, const char *text)
     TURN_UNTIL(has_heard(fd, text));
 }
 
+/* A GET, on a connection that is new to the server and has heard it. */
+static int ask(struct try *t)
+{
+    start(t, 0);
+    int fd = accept_one();
+    hears(fd, "\r\n\r\n");
+    return fd;
+}
+
 static bool hears_nothing(int fd, unsigned ms)
 {
     char byte;
@@ -300,9 +309,7 @@ static void connections_are_not_libcurls(void **state)
     close(fd);
     for (uint64_t end = clock_mono_ms() + 1200; clock_mono_ms() < end;)
         turn(10);
-    start(&other, 0);
-    fd = accept_one();
-    hears(fd, "\r\n\r\n");
+    fd = ask(&other);
     assert_int_equal(fstat(its, &after), 0);
     assert_int_equal(after.st_ino, before.st_ino);
     http_call_resume(&held.call);
@@ -334,9 +341,7 @@ static void answers_end_as_they_say(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct try t;
         print_message("%zu\n", i);
-        start(&t, 0);
-        int fd = accept_one();
-        hears(fd, "\r\n\r\n");
+        int fd = ask(&t);
         says(fd, cases[i].first);
         turn(20);
         send(fd, cases[i].second, strlen(cases[i].second), MSG_NOSIGNAL);
@@ -367,9 +372,7 @@ static void one_is_kept_when_nothing_is_left(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct try t;
         print_message("%zu\n", i);
-        start(&t, 0);
-        int fd = accept_one();
-        hears(fd, "\r\n\r\n");
+        int fd = ask(&t);
         says(fd, cases[i].answer);
         expect_answer(&t, 200, cases[i].body);
         start(&t, 0);
@@ -397,9 +400,7 @@ static void half_a_request_ends_its_connection(void **state)
     expect_answer(&t, 403, "no");
     assert_int_equal(ended_with(fd), ECONNRESET);
     close(fd);
-    start(&t, 0);
-    fd = accept_one();
-    hears(fd, "\r\n\r\n");
+    fd = ask(&t);
     says(fd, "HTTP/1.1 204 No Content\r\n\r\n");
     expect_answer(&t, 204, "");
     close(fd);
@@ -451,17 +452,13 @@ static void one_that_ends_at_rest_is_not_used(void **state)
 {
     struct try t;
     (void)state;
-    start(&t, 0);
-    int fd = accept_one();
-    hears(fd, "\r\n\r\n");
+    int fd = ask(&t);
     says(fd, "HTTP/1.1 204 No Content\r\n\r\n");
     expect_answer(&t, 204, "");
     says(fd, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
     ended_with(fd);
     close(fd);
-    start(&t, 0);
-    fd = accept_one();
-    hears(fd, "\r\n\r\n");
+    fd = ask(&t);
     says(fd, "HTTP/1.1 204 No Content\r\n\r\n");
     expect_answer(&t, 204, "");
     close(fd);
